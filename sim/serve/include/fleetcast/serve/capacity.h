@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_SERVE_CAPACITY_H
+#define FC_SERVE_CAPACITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <fleetcast/base/status.h>
+#include <fleetcast/cost/model.h>
+#include <fleetcast/cost/plan.h>
+#include <fleetcast/cost/profile.h>
+
+/** What one deployment of a model serves under its service-level objective: the closed form that the fleet
+ *  uses until the request-level engine's capacity surface replaces it.
+ *
+ *  Prefill: an instance prefills prompts one after another (chunked to a token budget); its utilisation is
+ *  limited so that mean waiting (M/D/1) plus prefill time keeps the TTFT objective.  Decode: the largest batch
+ *  whose iteration keeps the TPOT objective and whose KV cache fits.  Both from L1 iterations.
+ *  Model: docs/model.md#serving-capacity. */
+
+/** Mean lengths of a request. */
+typedef struct fc_request_shape {
+  double input_tokens;  /* prompt, cached part included */
+  double output_tokens; /* generated, reasoning included */
+  double cache_hit;     /* share of input tokens found in the prefix cache, in [0, 1) */
+} fc_request_shape;
+
+typedef struct fc_slo {
+  double ttft_s; /* mean time to first token, queueing included */
+  double tpot_s; /* time per output token after the first: (e2e - TTFT) / (output - 1) */
+} fc_slo;
+
+typedef struct fc_deployment {
+  bool automatic;          /* choose both plans: fewest device-seconds a request under the SLO */
+  bool disaggregated;      /* prefill and decode on instances of their own; else one plan (decode's) does both */
+  fc_serve_plan prefill, decode;
+  double speculative_tokens; /* tokens a decode iteration yields per request: 1 without speculation; with MTP
+                                1 + acceptance */
+} fc_deployment;
+
+typedef struct fc_serve_capacity {
+  fc_deployment deployment;           /* as used: the automatic one filled in */
+  double prefill_tokens_per_s;        /* input tokens that miss the cache, a device of a prefill instance */
+  double decode_tokens_per_s;         /* output tokens, a device of a decode instance */
+  int64_t prefill_unit, decode_unit;  /* devices of one instance */
+  double ttft_s, tpot_s;              /* at that operating point */
+  double decode_batch;                /* requests in flight, a device */
+  double kv_tokens;                   /* cache tokens in use, a device */
+  double prefill_utilisation;
+  double prefill_watts, decode_watts; /* mean draw of one device, server and PUE not counted */
+  double prefill_log_sd, decode_log_sd; /* systematic uncertainty of ln(rate) */
+  const char *prefill_limit, *decode_limit; /* what binds: "TTFT", "TPOT", "KV cache", "batch" */
+} fc_serve_capacity;
+
+/** Solves for the capacity.
+ *  @return FC_OK | FC_E_DOMAIN (non-positive lengths or objectives)
+ *        | FC_E_INFEASIBLE (weights do not fit, or no batch meets the objective; `why` tells which)
+ *  @param why  [256] a sentence for the user on FC_E_INFEASIBLE; nullable */
+FC_NODISCARD fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model,
+                                               const fc_profile *profile, const fc_deployment *deployment,
+                                               const fc_request_shape *shape, const fc_slo *slo, char *why);
+
+#endif
