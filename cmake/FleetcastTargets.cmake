@@ -42,6 +42,10 @@ function(fc_module name)
   set_property(GLOBAL APPEND PROPERTY FC_MODULES ${target})
 endfunction()
 
+# Criterion's macros define functions without prototypes
+add_library(fc_test_flags INTERFACE)
+target_compile_options(fc_test_flags INTERFACE -Wno-missing-prototypes -Wno-pedantic)
+
 # fc_test(NAME [SOURCES f.c...] [LIBS target...] [LABEL unit|property|golden|cli|gpu] [TIMEOUT s])
 # A Criterion program registered with CTest. A sanitizer report fails it even when Criterion says
 # "Passing"; exit code 77 means skipped.
@@ -54,9 +58,7 @@ function(fc_test name)
     set(arg_TIMEOUT 300)
   endif()
   add_executable(test_${name} ${arg_SOURCES})
-  target_link_libraries(test_${name} PRIVATE fc_flags ${arg_LIBS} PkgConfig::CRITERION m)
-  # Criterion's own macros declare non-prototype functions and compare with extensions
-  target_compile_options(test_${name} PRIVATE -Wno-missing-prototypes -Wno-pedantic)
+  target_link_libraries(test_${name} PRIVATE fc_flags fc_test_flags ${arg_LIBS} PkgConfig::CRITERION m)
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/support)
   target_compile_definitions(test_${name} PRIVATE FC_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     FC_SHARED_DATA="${PROJECT_SOURCE_DIR}/../shared/data")

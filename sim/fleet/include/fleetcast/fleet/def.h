@@ -125,6 +125,7 @@ typedef struct fc_stream_def {
   fc_series load_devices;    /* load: series, mean H100-equivalents kept busy; rate = load / mean work */
   fc_dist work_device_s;     /* work: distribution, H100-equivalent device-time of a job ("2000 GPU-h") */
   fc_dist devices;           /* devices: distribution, gang size [devices], rounded to nodes */
+  double rollout_share;      /* rollout_share: share of a job's devices that generate RL rollouts (default 0) */
   size_t n_pools;
   const int32_t *pools;      /* pools */
   fc_failure failure;        /* failure */
