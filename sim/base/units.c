@@ -89,27 +89,27 @@ enum { N_UNITS = sizeof units / sizeof *units };
 static const struct prefix {
   const char *text;
   int exp10;
-  double multiplier;
   unsigned with; /* bit 1 << prefixes */
+  double multiplier;
 } prefix_table[] = {
-    {"n", -9, 1, 1u << SMALL},
-    {"u", -6, 1, 1u << SMALL},
-    {"\xc2\xb5", -6, 1, 1u << SMALL}, /* MICRO SIGN */
-    {"\xce\xbc", -6, 1, 1u << SMALL}, /* GREEK SMALL LETTER MU */
-    {"m", -3, 1, 1u << SMALL},
-    {"Ki", 0, 0x1p10, 1u << BYTES},
-    {"Mi", 0, 0x1p20, 1u << BYTES},
-    {"Gi", 0, 0x1p30, 1u << BYTES},
-    {"Ti", 0, 0x1p40, 1u << BYTES},
-    {"Pi", 0, 0x1p50, 1u << BYTES},
-    {"k", 3, 1, 1u << BYTES | 1u << LARGE},
-    {"M", 6, 1, 1u << BYTES | 1u << LARGE},
-    {"G", 9, 1, 1u << BYTES | 1u << LARGE},
-    {"T", 12, 1, 1u << BYTES | 1u << LARGE},
-    {"P", 15, 1, 1u << BYTES | 1u << LARGE},
-    {"E", 18, 1, 1u << BYTES | 1u << LARGE},
-    {"Z", 21, 1, 1u << BYTES | 1u << LARGE},
-    {"Y", 24, 1, 1u << BYTES | 1u << LARGE},
+    {"n", -9, 1u << SMALL, 1},
+    {"u", -6, 1u << SMALL, 1},
+    {"\xc2\xb5", -6, 1u << SMALL, 1}, /* MICRO SIGN */
+    {"\xce\xbc", -6, 1u << SMALL, 1}, /* GREEK SMALL LETTER MU */
+    {"m", -3, 1u << SMALL, 1},
+    {"Ki", 0, 1u << BYTES, 0x1p10},
+    {"Mi", 0, 1u << BYTES, 0x1p20},
+    {"Gi", 0, 1u << BYTES, 0x1p30},
+    {"Ti", 0, 1u << BYTES, 0x1p40},
+    {"Pi", 0, 1u << BYTES, 0x1p50},
+    {"k", 3, 1u << BYTES | 1u << LARGE, 1},
+    {"M", 6, 1u << BYTES | 1u << LARGE, 1},
+    {"G", 9, 1u << BYTES | 1u << LARGE, 1},
+    {"T", 12, 1u << BYTES | 1u << LARGE, 1},
+    {"P", 15, 1u << BYTES | 1u << LARGE, 1},
+    {"E", 18, 1u << BYTES | 1u << LARGE, 1},
+    {"Z", 21, 1u << BYTES | 1u << LARGE, 1},
+    {"Y", 24, 1u << BYTES | 1u << LARGE, 1},
 };
 enum { N_PREFIXES = sizeof prefix_table / sizeof *prefix_table };
 
@@ -276,13 +276,26 @@ static bool unknown_unit(const cursor *c, const char *text, size_t length) {
 
 enum { DIM_MAX = 9, POWER_MAX = 9 };
 
+/* The number of "tokens/91.25 d". */
+static bool take_divisor(product *out, cursor *c) {
+  decimal number = {0};
+  if (!take_number(&number, c)) return false;
+  char joined[NUMBER_MAX + 32];
+  (void)snprintf(joined, sizeof joined, "%se%ld", number.digits, number.exp10);
+  double v = strtod(joined, NULL);
+  if (!(v > 0)) return fail(c, "a unit cannot be divided by '%s'", number.digits);
+  out->denominator *= v;
+  skip_spaces(c);
+  return true;
+}
+
 /* term = [prefix] symbol ["^" integer] */
 static bool take_term(product *out, cursor *c, bool divide) {
   const char *start = c->p;
   while (c->p != c->end && is_symbol(*c->p)) c->p++;
   size_t length = (size_t)(c->p - start);
   if (length == 0) return fail(c, "expected a unit at '%.*s'", clip(start, (size_t)(c->end - start)), start);
-  const struct prefix *prefix;
+  const struct prefix *prefix = NULL;
   const unit *u = find_unit(&prefix, start, length);
   if (!u) return unknown_unit(c, start, length);
   int power = 1;
@@ -298,7 +311,7 @@ static bool take_term(product *out, cursor *c, bool divide) {
   double multiplier = u->multiplier * (prefix ? prefix->multiplier : 1);
   double *side = power > 0 ? &out->numerator : &out->denominator;
   for (int i = 0; i < abs(power); i++) *side *= multiplier;
-  out->exp10 += power * (u->exp10 + (prefix ? prefix->exp10 : 0));
+  out->exp10 += (long)power * (u->exp10 + (prefix ? prefix->exp10 : 0));
   int dim[9];
   dim_to_array(dim, u->dim);
   for (int i = 0; i < 9; i++) {
@@ -308,7 +321,7 @@ static bool take_term(product *out, cursor *c, bool divide) {
   return true;
 }
 
-/* unit = [term] { ("/" | "*" | "-") term }; "-" binds tighter than "/": USD/GPU-h is USD/(GPU h). */
+/* unit = [term] { ("/" [number] | "*" | "-") term }; "-" binds tighter than "/": USD/GPU-h is USD/(GPU h). */
 static bool take_unit(product *out, cursor *c) {
   bool divide = false;
   if (c->p != c->end && *c->p != '/' && !take_term(out, c, divide)) return false;
@@ -321,6 +334,7 @@ static bool take_unit(product *out, cursor *c) {
                   c->p - 1);
     if (op != '-') divide = op == '/';
     skip_spaces(c);
+    if (op == '/' && c->p != c->end && is_digit(*c->p) && !take_divisor(out, c)) return false;
     if (!take_term(out, c, divide)) return false;
   }
 }
@@ -348,7 +362,7 @@ bool fc_quantity_parse(double *value, fc_dim *dim, const char *text, size_t leng
   while (c.end != c.p && c.end[-1] == ' ') c.end--;
   skip_spaces(&c);
   if (c.p == c.end) return fail(&c, "expected a number, found nothing");
-  decimal number;
+  decimal number = {0};
   product scale = {.numerator = 1, .denominator = 1};
   if (!take_number(&number, &c)) return false;
   skip_spaces(&c);
@@ -380,41 +394,41 @@ typedef enum { PLAIN, PREFIXED, WORDED } ladder;
 /* The units that readers expect; the first whose dimension fits and whose `from` the value reaches. */
 static const struct {
   fc_dim dim;
-  double from;
   ladder ladder;
+  double from;
   double unit; /* base units per printed unit */
   const char *text;
 } readers[] = {
-    {{.byte = 1}, 0, PREFIXED, 1, "B"},
-    {{.byte = 1, .second = -1}, 0, PREFIXED, 1, "B/s"},
-    {{.flop = 1}, 0, PREFIXED, 1, "FLOP"},
-    {{.flop = 1, .second = -1}, 0, PREFIXED, 1, "FLOP/s"},
-    {{.joule = 1}, 3.6e6, PREFIXED, 3600, "Wh"},
-    {{.joule = 1}, 0, PREFIXED, 1, "J"},
-    {{.joule = 1, .second = -1}, 0, PREFIXED, 1, "W"},
-    {{.second = 1}, 2 * FC_YEAR_S, PLAIN, FC_YEAR_S, "yr"},
-    {{.second = 1}, 2 * 86400.0, PLAIN, 86400, "d"},
-    {{.second = 1}, 3600, PLAIN, 3600, "h"},
-    {{.second = 1}, 60, PLAIN, 60, "min"},
-    {{.second = 1}, 1, PLAIN, 1, "s"},
-    {{.second = 1}, 1e-3, PLAIN, 1e-3, "ms"},
-    {{.second = 1}, 1e-6, PLAIN, 1e-6, "us"},
-    {{.second = 1}, 1e-30, PLAIN, 1e-9, "ns"},
-    {{.second = 1}, 0, PLAIN, 1, "s"},
-    {{.second = -1}, 1, PLAIN, 1, "/s"},
-    {{.second = -1}, 1 / 86400.0, PLAIN, 1 / 86400.0, "/d"},
-    {{.second = -1}, 0, PLAIN, 1 / FC_YEAR_S, "/yr"},
-    {{.usd = 1}, 0, WORDED, 1, "USD"},
-    {{.usd = 1, .second = -1}, 0, WORDED, 1 / 3600.0, "USD/h"},
-    {{.usd = 1, .joule = -1}, 0, PLAIN, 1 / 3.6e6, "USD/kWh"},
-    {{.usd = 1, .token = -1}, 0, PLAIN, 1e-6, "USD/Mtoken"},
-    {{.token = 1}, 0, WORDED, 1, "tokens"},
-    {{.token = 1, .second = -1}, 0, WORDED, 1, "tokens/s"},
-    {{.device = 1}, 0, WORDED, 1, "devices"},
-    {{.device = 1, .second = 1}, 0, WORDED, 3600, "device-h"},
-    {{.request = 1}, 0, WORDED, 1, "requests"},
-    {{.request = 1, .second = -1}, 0, WORDED, 1, "requests/s"},
-    {{.user = 1}, 0, WORDED, 1, "users"},
+    {{.byte = 1}, PREFIXED, 0, 1, "B"},
+    {{.byte = 1, .second = -1}, PREFIXED, 0, 1, "B/s"},
+    {{.flop = 1}, PREFIXED, 0, 1, "FLOP"},
+    {{.flop = 1, .second = -1}, PREFIXED, 0, 1, "FLOP/s"},
+    {{.joule = 1}, PREFIXED, 3.6e6, 3600, "Wh"},
+    {{.joule = 1}, PREFIXED, 0, 1, "J"},
+    {{.joule = 1, .second = -1}, PREFIXED, 0, 1, "W"},
+    {{.second = 1}, PLAIN, 2 * FC_YEAR_S, FC_YEAR_S, "yr"},
+    {{.second = 1}, PLAIN, 2 * 86400.0, 86400, "d"},
+    {{.second = 1}, PLAIN, 3600, 3600, "h"},
+    {{.second = 1}, PLAIN, 60, 60, "min"},
+    {{.second = 1}, PLAIN, 1, 1, "s"},
+    {{.second = 1}, PLAIN, 1e-3, 1e-3, "ms"},
+    {{.second = 1}, PLAIN, 1e-6, 1e-6, "us"},
+    {{.second = 1}, PLAIN, 1e-30, 1e-9, "ns"},
+    {{.second = 1}, PLAIN, 0, 1, "s"},
+    {{.second = -1}, PLAIN, 1, 1, "/s"},
+    {{.second = -1}, PLAIN, 1 / 86400.0, 1 / 86400.0, "/d"},
+    {{.second = -1}, PLAIN, 0, 1 / FC_YEAR_S, "/yr"},
+    {{.usd = 1}, WORDED, 0, 1, "USD"},
+    {{.usd = 1, .second = -1}, WORDED, 0, 1 / 3600.0, "USD/h"},
+    {{.usd = 1, .joule = -1}, PLAIN, 0, 1 / 3.6e6, "USD/kWh"},
+    {{.usd = 1, .token = -1}, PLAIN, 0, 1e-6, "USD/Mtoken"},
+    {{.token = 1}, WORDED, 0, 1, "tokens"},
+    {{.token = 1, .second = -1}, WORDED, 0, 1, "tokens/s"},
+    {{.device = 1}, WORDED, 0, 1, "devices"},
+    {{.device = 1, .second = 1}, WORDED, 0, 3600, "device-h"},
+    {{.request = 1}, WORDED, 0, 1, "requests"},
+    {{.request = 1, .second = -1}, WORDED, 0, 1, "requests/s"},
+    {{.user = 1}, WORDED, 0, 1, "users"},
 };
 
 static const char *const base_name[9] = {"bytes",  "s",       "FLOP",     "J",    "USD",
@@ -445,12 +459,15 @@ void fc_dim_format(char out[FC_UNITS_TEXT], fc_dim dim) {
     append(&b, "W");
     return;
   }
-  for (int i = 0; i < 9; i++) {
+  static const int order[9] = {0, 2, 3, 4, 5, 6, 7, 8, 1}; /* seconds last: "devices-s", "USD/devices/s" */
+  for (int k = 0; k < 9; k++) {
+    int i = order[k];
     if (d[i] <= 0) continue;
     append(&b, "%s%s", b.used ? "-" : "", base_name[i]);
     if (d[i] > 1) append(&b, "^%d", d[i]);
   }
-  for (int i = 0; i < 9; i++) {
+  for (int k = 0; k < 9; k++) {
+    int i = order[k];
     if (d[i] >= 0) continue;
     append(&b, "/%s", base_name[i]);
     if (d[i] < -1) append(&b, "^%d", -d[i]);

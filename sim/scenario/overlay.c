@@ -61,8 +61,10 @@ static fc_status no_such_name(const override *o, fc_pos at, const fc_node *list,
     if (key && key->kind == FC_NODE_SCALAR) names[n++] = key->text;
   }
   const char *near = fc_diag_nearest(name, names, n);
-  if (near) return fc_diag_error(o->diags, o->source, at, "no item named '%s'; did you mean '%s'?", name, near);
-  return fc_diag_error(o->diags, o->source, at, "no item named '%s' in '%s'", name, list->key ? list->key : "the list");
+  if (near)
+    return fc_diag_error(o->diags, o->source, at, "no item named '%s'; did you mean '%s'?", name, near);
+  return fc_diag_error(o->diags, o->source, at, "no item named '%s' in '%s'", name,
+                       list->key ? list->key : "the list");
 }
 
 /* "[3]" */
@@ -98,7 +100,8 @@ static fc_status step(override *o, fc_node **node) {
   if (*o->p == '[') return take_index(o, *node, node);
   fc_pos at = here(o);
   char part[PART_MAX + 1];
-  if (!take_part(o, part)) return fc_diag_error(o->diags, o->source, at, "expected a key of at most 64 letters");
+  if (!take_part(o, part))
+    return fc_diag_error(o->diags, o->source, at, "expected a key of at most 64 letters");
   if ((*node)->kind == FC_NODE_SCALAR)
     return fc_diag_error(o->diags, o->source, at, "'%s' is inside a value, not a mapping", part);
   if ((*node)->kind == FC_NODE_LIST) {
@@ -132,11 +135,12 @@ static void become(fc_node *target, const fc_node *value, const override *o) {
   target->source = o->source;
 }
 
-fc_status fc_tree_set(fc_node *root, fc_arena *arena, const char *source, const char *assignment, fc_diags *d) {
+fc_status fc_tree_set(fc_node *root, fc_arena *arena, const char *source, const char *assignment,
+                      fc_diags *d) {
   const char *equals = strchr(assignment, '=');
   override o = {arena, d, source, assignment, assignment, equals};
   if (!equals || equals == assignment || equals[1] == '\0')
-    return fc_diag_error(d, source, (fc_pos){1, 1}, "expected key.path=value, such as pools.h100.lag=0 s");
+    return fc_diag_error(d, source, here(&o), "expected key.path=value, such as pools.h100.lag=0 s");
   fc_node *value;
   fc_status status = fc_tree_parse(&value, arena, source, equals + 1, strlen(equals + 1), d);
   if (status != FC_OK) return status;

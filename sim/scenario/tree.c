@@ -19,7 +19,8 @@ typedef struct {
 
 /* --- bytes: UTF-8 without control characters --- */
 
-/* Length of the well-formed character at p, 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
+/* Length of the well-formed character at p, 0 if there is none (RFC 3629: no overlong forms, no surrogates).
+ */
 static size_t utf8_length(const unsigned char *p, size_t left, uint32_t *code) {
   static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
   size_t n = *p < 0x80 ? 1 : (*p & 0xE0) == 0xC0 ? 2 : (*p & 0xF0) == 0xE0 ? 3 : (*p & 0xF8) == 0xF0 ? 4 : 0;
@@ -35,7 +36,8 @@ static size_t utf8_length(const unsigned char *p, size_t left, uint32_t *code) {
 }
 
 static bool is_control(uint32_t c) {
-  return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F || (c >= 0x80 && c < 0xA0 && c != 0x85);
+  return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F ||
+         (c >= 0x80 && c < 0xA0 && c != 0x85);
 }
 
 /* libyaml leaves its mark at 0:0 for what is wrong at this level, so it is looked for here, before. */
@@ -45,7 +47,8 @@ static fc_status check_bytes(const parser *p) {
   for (size_t i = 0; i < p->length;) {
     uint32_t c = 0;
     size_t n = utf8_length(text + i, p->length - i, &c);
-    if (n == 0) return fc_diag_error(p->diags, p->source, at, "byte 0x%02X is not valid UTF-8", (unsigned)text[i]);
+    if (n == 0)
+      return fc_diag_error(p->diags, p->source, at, "byte 0x%02X is not valid UTF-8", (unsigned)text[i]);
     if (c == 0) return fc_diag_error(p->diags, p->source, at, "a NUL byte; the file is not text");
     if (is_control(c)) return fc_diag_error(p->diags, p->source, at, "control character U+%04X", (unsigned)c);
     i += n;
@@ -74,7 +77,8 @@ static fc_pos pos_of(yaml_mark_t mark) {
   return (fc_pos){mark.line + 1, mark.column + 1};
 }
 
-#define reject(p, mark, ...) ((p)->status = fc_diag_error((p)->diags, (p)->source, pos_of(mark), __VA_ARGS__), false)
+#define reject(p, mark, ...)                                                                                 \
+  ((p)->status = fc_diag_error((p)->diags, (p)->source, pos_of(mark), __VA_ARGS__), false)
 
 static bool out_of_memory(parser *p) {
   p->status = FC_E_NOMEM;
@@ -94,7 +98,8 @@ static bool next_event(parser *p, yaml_event_t *event) {
 static bool check_properties(parser *p, const yaml_event_t *event, const unsigned char *anchor,
                              const unsigned char *tag) {
   if (anchor)
-    return reject(p, event->start_mark, "anchors ('&%.40s') are not supported; write the value out or use include",
+    return reject(p, event->start_mark,
+                  "anchors ('&%.40s') are not supported; write the value out or use include",
                   (const char *)anchor);
   if (tag) return reject(p, event->start_mark, "tags ('%.40s') are not supported", (const char *)tag);
   return true;
@@ -122,7 +127,8 @@ static const char *scalar_text(parser *p, const yaml_event_t *event) {
   size_t length = event->data.scalar.length;
   for (size_t i = 0; i < length; i++)
     if (value[i] < 0x20 && value[i] != '\n' && value[i] != '\t') {
-      (void)reject(p, event->start_mark, "an escaped control character (0x%02X) in a text", (unsigned)value[i]);
+      (void)reject(p, event->start_mark, "an escaped control character (0x%02X) in a text",
+                   (unsigned)value[i]);
       return NULL;
     }
   const char *text = fc_arena_text(p->arena, (const char *)value, length);
@@ -143,7 +149,8 @@ static bool parse_entry(parser *p, yaml_event_t *key_event, unsigned depth, fc_n
   if (key_event->type != YAML_SCALAR_EVENT)
     return reject(p, key_event->start_mark, "a key must be a plain word, not %s",
                   key_event->type == YAML_ALIAS_EVENT ? "an alias" : "a mapping or a list");
-  if (!check_properties(p, key_event, key_event->data.scalar.anchor, key_event->data.scalar.tag)) return false;
+  if (!check_properties(p, key_event, key_event->data.scalar.anchor, key_event->data.scalar.tag))
+    return false;
   const char *key = scalar_text(p, key_event);
   if (!key) return false;
   yaml_mark_t mark = key_event->start_mark;
@@ -192,17 +199,20 @@ static bool parse_node(parser *p, yaml_event_t *event, unsigned depth, fc_node *
   fc_node_kind kind = FC_NODE_SCALAR;
   switch (event->type) {
   case YAML_ALIAS_EVENT:
-    return reject(p, event->start_mark, "aliases ('*%.40s') are not supported; write the value out or use include",
+    return reject(p, event->start_mark,
+                  "aliases ('*%.40s') are not supported; write the value out or use include",
                   (const char *)event->data.alias.anchor);
   case YAML_SCALAR_EVENT:
     if (!check_properties(p, event, event->data.scalar.anchor, event->data.scalar.tag)) return false;
     break;
   case YAML_SEQUENCE_START_EVENT:
-    if (!check_properties(p, event, event->data.sequence_start.anchor, event->data.sequence_start.tag)) return false;
+    if (!check_properties(p, event, event->data.sequence_start.anchor, event->data.sequence_start.tag))
+      return false;
     kind = FC_NODE_LIST;
     break;
   case YAML_MAPPING_START_EVENT:
-    if (!check_properties(p, event, event->data.mapping_start.anchor, event->data.mapping_start.tag)) return false;
+    if (!check_properties(p, event, event->data.mapping_start.anchor, event->data.mapping_start.tag))
+      return false;
     kind = FC_NODE_MAP;
     break;
   default: return reject(p, event->start_mark, "malformed YAML");
@@ -245,10 +255,11 @@ static bool parse_stream(parser *p, fc_node **out) {
 fc_status fc_tree_parse(fc_node **out, fc_arena *arena, const char *source, const char *bytes, size_t length,
                         fc_diags *d) {
   *out = NULL;
-  parser p = {.arena = arena, .diags = d, .source = source, .bytes = bytes, .length = length, .status = FC_OK};
+  parser p = {
+      .arena = arena, .diags = d, .source = source, .bytes = bytes, .length = length, .status = FC_OK};
   if (length > FC_TREE_BYTES)
-    return fc_diag_error(d, source, (fc_pos){0}, "%zu bytes is more than the %d MiB that a file may have", length,
-                         FC_TREE_BYTES / (1024 * 1024));
+    return fc_diag_error(d, source, (fc_pos){0}, "%zu bytes is more than the %d MiB that a file may have",
+                         length, FC_TREE_BYTES / (1024 * 1024));
   fc_status status = check_bytes(&p);
   if (status != FC_OK) return status;
   if (!yaml_parser_initialize(&p.yaml)) return FC_E_NOMEM;

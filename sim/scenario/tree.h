@@ -11,14 +11,15 @@
 
 /** A YAML document as a tree of mappings, lists and scalars, each with its file, line and column.
  *
- *  The subset is small on purpose: one document; UTF-8; no anchors, aliases, tags or merge keys; no key twice;
- *  at most FC_TREE_DEPTH levels and FC_TREE_NODES nodes.  Whatever is outside is told with its position. */
+ *  The subset is small on purpose: one document; UTF-8; no anchors, aliases, tags or merge keys; no key
+ * twice; at most FC_TREE_DEPTH levels and FC_TREE_NODES nodes.  Whatever is outside is told with its
+ * position. */
 
 enum {
   FC_TREE_DEPTH = 32,
   FC_TREE_NODES = 400000,
-  FC_TREE_KEYS = 1000,                /* in one mapping */
-  FC_TREE_BYTES = 16 * 1024 * 1024,   /* of one file */
+  FC_TREE_KEYS = 1000,              /* in one mapping */
+  FC_TREE_BYTES = 16 * 1024 * 1024, /* of one file */
 };
 
 typedef enum { FC_NODE_SCALAR, FC_NODE_MAP, FC_NODE_LIST } fc_node_kind;
@@ -39,11 +40,12 @@ struct fc_node {
 };
 
 /** Parses `length` bytes.  Strings and nodes live in `arena`; `source` is borrowed for as long.
- *  @param[out] out  the root: NULL when the text cannot be read on; set, although FC_E_INPUT is returned, when
- *                   what was wrong (a key twice) need not stop a caller from looking for more errors
+ *  @param[out] out  the root: NULL when the text cannot be read on; set, although FC_E_INPUT is returned,
+ * when what was wrong (a key twice) need not stop a caller from looking for more errors
  *  @return FC_OK | FC_E_INPUT (told to d) | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_tree_parse(fc_node **out, fc_arena *arena, const char *source, const char *bytes,
-                                     size_t length, fc_diags *d);
+FC_NODISCARD
+fc_status fc_tree_parse(fc_node **out, fc_arena *arena, const char *source, const char *bytes, size_t length,
+                        fc_diags *d);
 
 /** The child of a mapping with that key, or NULL. */
 fc_node *fc_node_find(const fc_node *map, const char *key);
@@ -58,10 +60,11 @@ const char *fc_node_word(const fc_node *node);
  *  own; keys that only `under` has are moved over. */
 void fc_tree_merge(fc_node *over, fc_node *under);
 
-/** Applies one override `key.path=value` to `root`; path parts are keys, `[index]` (from 0), or, in a list, the
- *  `name` of an item.  Mappings on the way are made when absent.  The value is YAML.
+/** Applies one override `key.path=value` to `root`; path parts are keys, `[index]` (from 0), or, in a list,
+ * the `name` of an item.  Mappings on the way are made when absent.  The value is YAML.
  *  @param source  how to name it in messages, "<--set 1>"; borrowed for the tree's life */
-FC_NODISCARD fc_status fc_tree_set(fc_node *root, fc_arena *arena, const char *source, const char *assignment,
-                                   fc_diags *d);
+FC_NODISCARD
+fc_status fc_tree_set(fc_node *root, fc_arena *arena, const char *source, const char *assignment,
+                      fc_diags *d);
 
 #endif

@@ -12,7 +12,11 @@
  *
  *  The reader keeps nothing but positions: a field is a borrowed slice, unquoted into a buffer of the reader's
  *  when it has to be.  UTF-8 with an optional BOM; LF, CRLF; a NUL byte, a row with the wrong number of fields,
- *  an unterminated quote or text after a closing quote is a diagnostic with line and column. */
+ *  a quote inside a bare field, text after a closing quote or a lone CR is a diagnostic with line and column;
+ *  an unterminated quote too, and reading ends there.  Blank lines are skipped where there are two columns or
+ *  more.  Written rows end in LF. */
+
+enum { FC_CSV_COLUMNS_MAX = 4096 };
 
 typedef struct {
   const char *text; /* NUL-terminated, borrowed until the next row */
@@ -38,6 +42,11 @@ FC_NODISCARD fc_status fc_csv_next(fc_csv_reader *reader, const fc_csv_field **r
 size_t fc_csv_skipped(const fc_csv_reader *reader);
 /** Whole-field finite decimal number in the C locale. */
 bool fc_csv_number(double *out, const fc_csv_field *field);
+
+enum { FC_CSV_NUMBER_TEXT = 32 };
+/** The shortest of %.15g, %.16g, %.17g that reads back to the same double; '.' whatever the locale; -0 is 0.
+ *  @pre value is finite */
+void fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value);
 
 /** Writers of one field; a comma goes before every field but a row's first.  Numbers are printed with the
  *  shortest text that reads back to the same double; non-finite values are a programming error. */

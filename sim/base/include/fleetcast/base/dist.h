@@ -26,7 +26,8 @@ fc_dist fc_dist_point(double value);
 /** Lognormal from its median and 90th percentile.  @pre 0 < median <= p90 */
 fc_dist fc_dist_lognormal_p90(double median, double p90);
 
-/** Parameters finite, ordered and in their domain? */
+/** Parameters finite, ordered and in their domain, min < max, and something left between them?  A zeroed
+ *  truncation is therefore found: it is not "none". */
 bool fc_dist_is_valid(const fc_dist *dist);
 
 /** The u-quantile, of the truncated distribution where min and max are set.  @pre 0 < u < 1 */

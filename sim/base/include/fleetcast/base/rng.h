@@ -13,7 +13,7 @@ typedef struct fc_rng {
   uint64_t key[2];
   uint64_t counter[4]; /* next block */
   uint64_t buffer[4];
-  uint32_t used;       /* words of the buffer already given; 4: empty */
+  uint32_t used; /* words of the buffer already given; 4: empty */
 } fc_rng;
 
 /** What a stream is for.  New members go at the end: the number is part of the key. */
@@ -33,10 +33,12 @@ fc_rng fc_rng_keyed(uint64_t seed, fc_stream component, uint64_t entity, uint64_
 uint64_t fc_rng_u64(fc_rng *rng);
 /** Uniform in (0, 1), never 0 or 1: 53 bits, centred. */
 double fc_rng_uniform(fc_rng *rng);
-/** Exponential of mean 1 (ziggurat; Marsaglia & Tsang 2000, with exact tail). */
+/** Exponential of mean 1, >= 0 (ziggurat; Marsaglia & Tsang 2000, with exact tail). */
 double fc_rng_exponential(fc_rng *rng);
+/** Standard normal (ziggurat, as above). */
 double fc_rng_normal(fc_rng *rng);
-/** Poisson of mean `mean` in [0, 1e12]: inversion below 30, transformed rejection (Hoermann 1993) above. */
+/** Poisson of mean `mean` in [0, 1e12] (asserted): inversion below 30, transformed rejection (Hoermann 1993)
+ * above. */
 uint64_t fc_rng_poisson(fc_rng *rng, double mean);
 
 #endif

@@ -29,18 +29,21 @@ typedef enum {
 
 typedef struct {
   fc_series_interp interp;
-  size_t n;                      /* >= 1 for a set series; 0: not given */
-  const fc_series_point *point;  /* strictly increasing in time; borrowed */
-  fc_growth growth;              /* past the last point */
+  size_t n;                     /* >= 1 for a set series; 0: not given */
+  const fc_series_point *point; /* strictly increasing in time; borrowed */
+  fc_growth growth;             /* past the last point */
   double factor_per_year, ceiling;
 } fc_series;
 
 /** Value at t; before the first point, the first value.  An unset series gives 0. */
 double fc_series_at(const fc_series *series, fc_time t);
-/** Mean over [from, to), exact for STEP and LINEAR, Simpson's rule to 1e-9 relative for the others.
- *  @pre from < to */
+/** Mean over [from, to): in closed form, but for the logistic and the Gompertz, Simpson's rule to 1e-9
+ * relative.
+ *  @pre from < to (asserted) */
 double fc_series_mean(const fc_series *series, fc_time from, fc_time to);
-/** Points ordered, values finite, logarithmic values positive, growth in its domain? */
+/** Points ordered, values finite, logarithmic values positive, growth in its domain: factor > 0, and for the
+ *  logistic and the Gompertz ceiling and last value > 0 with the growth towards the ceiling?
+ *  @return FC_OK | FC_E_DOMAIN */
 fc_status fc_series_check(const fc_series *series);
 
 #endif

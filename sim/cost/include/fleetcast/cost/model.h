@@ -37,13 +37,14 @@ typedef struct fc_model {
   int64_t hidden;       /* H */
   int64_t vocab;        /* V */
   bool tied_embeddings;
-  int64_t ffn;          /* inner size of dense FFNs (gated: three matrices) */
+  int64_t ffn; /* inner size of dense FFNs (gated: three matrices) */
   fc_attention attention;
   fc_moe moe;
-  int64_t mtp_layers;     /* extra multi-token-prediction layers, trained and used for speculation */
-  fc_dtype weights;       /* format in which the release is served */
-  double published_total_params, published_active_params; /* as the authors state, MTP not counted; checked by
-                                                             a test against the derived counts; 0: not stated */
+  int64_t mtp_layers;            /* extra multi-token-prediction layers, trained and used for speculation */
+  fc_dtype weights;              /* format in which the release is served */
+  double published_total_params; /* as the authors state, MTP not counted; checked by a test against the
+                                    derived counts; 0: not stated */
+  double published_active_params;
 } fc_model;
 
 /** Derived parameter counts: all, and those that touch one token (embedding lookup not counted as active

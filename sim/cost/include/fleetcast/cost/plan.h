@@ -20,19 +20,19 @@ typedef enum {
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_SELECTIVE, FC_RECOMPUTE_FULL } fc_recompute;
 
 typedef struct fc_train_plan {
-  int64_t devices;                  /* = tp * pp * cp * dp */
-  int64_t tp, pp, cp, ep;           /* ep divides dp * cp * tp; experts live on ep ranks */
-  int64_t virtual_stages;           /* chunks a rank, INTERLEAVED; 1 otherwise */
-  int64_t micro_batch;              /* sequences */
-  int64_t global_batch;             /* sequences */
-  int64_t sequence;                 /* tokens */
-  int64_t zero;                     /* ZeRO stage 0-3 over the data-parallel ranks */
+  int64_t devices;        /* = tp * pp * cp * dp */
+  int64_t tp, pp, cp, ep; /* ep divides dp * cp * tp; experts live on ep ranks */
+  int64_t virtual_stages; /* chunks a rank, INTERLEAVED; 1 otherwise */
+  int64_t micro_batch;    /* sequences */
+  int64_t global_batch;   /* sequences */
+  int64_t sequence;       /* tokens */
+  int64_t zero;           /* ZeRO stage 0-3 over the data-parallel ranks */
   fc_schedule schedule;
   fc_recompute recompute;
-  fc_dtype gemm;                    /* format of the linear layers: BF16 or FP8 */
-  double expert_imbalance;          /* busiest rank's rows over the mean's, >= 1 */
-  double overlap;                   /* share of expert-parallel communication hidden behind compute where the
-                                       schedule allows (DualPipe: all of what fits) */
+  fc_dtype gemm;           /* format of the linear layers: BF16 or FP8 */
+  double expert_imbalance; /* busiest rank's rows over the mean's, >= 1 */
+  double overlap;          /* share of expert-, tensor- and context-parallel communication hidden behind
+                              compute, in [0, 1] (DualPipe: expert-parallel all of what fits) */
 } fc_train_plan;
 
 typedef struct fc_serve_plan {

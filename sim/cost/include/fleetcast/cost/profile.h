@@ -14,8 +14,9 @@
 
 /** Families.  The text is the `kernel` column of measurement files where one exists. */
 #define FC_KERNEL_MAP(X)                                                                                     \
-  X(GEMM, "gemm")                               /* dense, batched, and per-expert weight gradients */        \
-  X(GROUPED_GEMM, "grouped_gemm")               /* contiguous: prefill and training */                       \
+  X(GEMM, "gemm")                 /* dense, batched */                                                       \
+  X(GEMM_WGRAD, "gemm_wgrad")     /* weight gradients, FP32 accumulation in memory: slower kernels (1D1D) */ \
+  X(GROUPED_GEMM, "grouped_gemm") /* contiguous: prefill and training */                                     \
   X(GROUPED_GEMM_MASKED, "grouped_gemm_masked") /* decode */                                                 \
   X(ATTENTION_PREFILL, "attention_prefill")                                                                  \
   X(ATTENTION_DECODE, "attention_decode")                                                                    \
@@ -23,16 +24,16 @@
   X(MLA_PREFILL, "mla_prefill")                                                                              \
   X(MLA_DECODE, "mla_decode")                                                                                \
   X(MLA_BACKWARD, "mla_backward")                                                                            \
-  X(MEMORY, "memory")                           /* element-wise and normalisation: streams */                \
-  X(GATHER, "gather")                           /* embedding, permute, combine: rows by index */             \
+  X(MEMORY, "memory") /* element-wise and normalisation: streams */                                          \
+  X(GATHER, "gather") /* embedding, permute, combine: rows by index */                                       \
   X(ALL_REDUCE, "all_reduce")                                                                                \
   X(ALL_GATHER, "all_gather")                                                                                \
   X(REDUCE_SCATTER, "reduce_scatter")                                                                        \
   X(ALL_TO_ALL, "all_to_all")                                                                                \
   X(SEND_RECV, "send_recv")                                                                                  \
-  X(EP_DISPATCH, "ep_dispatch")                 /* normal: high throughput */                                \
+  X(EP_DISPATCH, "ep_dispatch") /* normal: high throughput */                                                \
   X(EP_COMBINE, "ep_combine")                                                                                \
-  X(EP_DISPATCH_LL, "ep_dispatch_ll")           /* low latency */                                            \
+  X(EP_DISPATCH_LL, "ep_dispatch_ll") /* low latency */                                                      \
   X(EP_COMBINE_LL, "ep_combine_ll")
 
 typedef enum fc_kernel {
@@ -74,15 +75,16 @@ typedef enum { FC_PROVENANCE_MEASURED, FC_PROVENANCE_PUBLISHED, FC_PROVENANCE_TR
 /** One fitted kernel.  Relative errors are standard deviations of ln(time). */
 typedef struct fc_kernel_fit {
   fc_kernel kernel;
-  fc_dtype dtype;       /* of the matrix operands; payload of collectives does not matter: BF16 */
-  const char *impl;     /* "deepgemm", "flashmla", "nccl": free text, shown in results */
+  fc_dtype dtype;   /* of the matrix operands; payload of collectives does not matter: BF16 */
+  const char *impl; /* "deepgemm", "flashmla", "nccl": free text, shown in results */
   fc_form form;
   fc_coef coef;
   const double *covariance; /* of ln(coefficients) that are non-zero, in fc_coef order: lower triangle, row by
                                row; NULL when n_covariance is 0 (none known) */
   size_t n_covariance;
-  double spread_systematic; /* error common to all shapes: one draw per (device, kernel) and ensemble member */
-  double spread_shape;      /* error of a single shape around that */
+  double
+      spread_systematic; /* error common to all shapes: one draw per (device, kernel) and ensemble member */
+  double spread_shape;   /* error of a single shape around that */
   double min_flop, max_flop, min_bytes, max_bytes; /* range of validity; 0, 0: not stated */
   fc_provenance provenance;
   const char *source;
@@ -99,17 +101,17 @@ typedef struct fc_profile {
   const fc_kernel_fit *kernels;
 
   /* Named overheads outside kernels; each with its source in the file. */
-  double launch_s;             /* gap between two dependent kernels inside a graph */
-  double iteration_host_s;     /* scheduler and sampling on the host, per serving iteration, not overlapped */
-  double step_host_s;          /* per training step: data, optimizer bookkeeping */
-  double contention;           /* in-situ over isolated time of dispatch and combine, >= 1 */
-  double comm_compute_units;   /* compute units reserved for communication while it overlaps */
+  double launch_s;           /* gap between two dependent kernels inside a graph */
+  double iteration_host_s;   /* scheduler and sampling on the host, per serving iteration, not overlapped */
+  double step_host_s;        /* per training step: data, optimizer bookkeeping */
+  double contention;         /* in-situ over isolated time of dispatch and combine, >= 1 */
+  double comm_compute_units; /* compute units reserved for communication while it overlaps */
   double power_compute_fraction; /* share of (tdp - idle) drawn at full compute rate */
   double power_memory_fraction;  /* share of (tdp - idle) drawn at full memory bandwidth */
 } fc_profile;
 
-/** The fit for (kernel, dtype): exact dtype, else the nearest wider format that the profile has (fp4 -> fp8 ->
- *  bf16 -> fp32; int8 -> bf16), whose own rate then counts.  NULL when the profile has no such kernel. */
+/** The fit for (kernel, dtype): exact dtype, else the nearest wider format that the profile has (fp4 -> fp8
+ * -> bf16 -> fp32; int8 -> bf16), whose own rate then counts.  NULL when the profile has no such kernel. */
 const fc_kernel_fit *fc_profile_find(const fc_profile *profile, fc_kernel kernel, fc_dtype dtype);
 
 #endif

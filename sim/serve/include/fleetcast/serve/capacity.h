@@ -14,9 +14,9 @@
  *  uses until the request-level engine's capacity surface replaces it.
  *
  *  Prefill: an instance prefills prompts one after another (chunked to a token budget); its utilisation is
- *  limited so that mean waiting (M/D/1) plus prefill time keeps the TTFT objective.  Decode: the largest batch
- *  whose iteration keeps the TPOT objective and whose KV cache fits.  Both from L1 iterations.
- *  Model: docs/model.md#serving-capacity. */
+ *  limited so that mean waiting (M/D/1) plus prefill time keeps the TTFT objective.  Decode: the largest
+ * batch whose iteration keeps the TPOT objective and whose KV cache fits.  Both from L1 iterations. Model:
+ * docs/model.md#serving-capacity. */
 
 /** Mean lengths of a request. */
 typedef struct fc_request_shape {
@@ -31,33 +31,49 @@ typedef struct fc_slo {
 } fc_slo;
 
 typedef struct fc_deployment {
-  bool automatic;          /* choose both plans: fewest device-seconds a request under the SLO */
-  bool disaggregated;      /* prefill and decode on instances of their own; else one plan (decode's) does both */
+  bool automatic;     /* choose both plans: fewest device-seconds a request under the SLO */
+  bool disaggregated; /* prefill and decode on instances of their own; else one plan (decode's) does both */
   fc_serve_plan prefill, decode;
   double speculative_tokens; /* tokens a decode iteration yields per request: 1 without speculation; with MTP
                                 1 + acceptance */
 } fc_deployment;
 
 typedef struct fc_serve_capacity {
-  fc_deployment deployment;           /* as used: the automatic one filled in */
-  double prefill_tokens_per_s;        /* input tokens that miss the cache, a device of a prefill instance */
-  double decode_tokens_per_s;         /* output tokens, a device of a decode instance */
-  int64_t prefill_unit, decode_unit;  /* devices of one instance */
-  double ttft_s, tpot_s;              /* at that operating point */
-  double decode_batch;                /* requests in flight, a device */
-  double kv_tokens;                   /* cache tokens in use, a device */
+  fc_deployment deployment;          /* as used: the automatic one filled in */
+  double prefill_tokens_per_s;       /* input tokens that miss the cache, a device of a prefill instance */
+  double decode_tokens_per_s;        /* output tokens, a device of a decode instance */
+  int64_t prefill_unit, decode_unit; /* devices of one instance */
+  double ttft_s, tpot_s;             /* at that operating point */
+  double decode_batch;               /* requests in flight, a device */
+  double kv_tokens;                  /* cache tokens in use, a device */
   double prefill_utilisation;
-  double prefill_watts, decode_watts; /* mean draw of one device, server and PUE not counted */
+  double prefill_watts, decode_watts;   /* mean draw of one device, server and PUE not counted */
   double prefill_log_sd, decode_log_sd; /* systematic uncertainty of ln(rate) */
-  const char *prefill_limit, *decode_limit; /* what binds: "TTFT", "TPOT", "KV cache", "batch" */
+  const char *prefill_limit,
+      *decode_limit; /* what binds: "TTFT", "TPOT", "KV cache", "batch", "utilisation" */
 } fc_serve_capacity;
+
+/** Assumptions of the closed form; the request-level engine needs none of them. */
+#define FC_SERVE_UTILISATION_MAX 0.95 /* of a prefill server: above it the mean says little; judgement */
+#define FC_SERVE_GROUP_BATCH_MAX                                                                             \
+  1024 /* requests of one attention group; vLLM's default max_num_seqs (H100) */
+#define FC_SERVE_IMBALANCE                                                                                   \
+  1.2 /* expert imbalance when the plan states none: SGLang's EP32 prefill is 18 %                           \
+         faster with perfect balancing than with its default placement (59,337                               \
+         over 50,302 tokens/s, lmsys.org 2025-05-05) */
+#define FC_SERVE_MEMORY_FRACTION 0.9 /* vLLM's default gpu_memory_utilization */
+
+/** `plan` with what it leaves open filled in: devices, tp, attention_dp, ep (0: one another's consequence),
+ *  formats (FP32, the zero of the type: weights as released, cache BF16), imbalance, memory fraction. */
+fc_serve_plan fc_serve_plan_complete(const fc_model *model, const fc_serve_plan *plan);
 
 /** Solves for the capacity.
  *  @return FC_OK | FC_E_DOMAIN (non-positive lengths or objectives)
  *        | FC_E_INFEASIBLE (weights do not fit, or no batch meets the objective; `why` tells which)
  *  @param why  [256] a sentence for the user on FC_E_INFEASIBLE; nullable */
-FC_NODISCARD fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model,
-                                               const fc_profile *profile, const fc_deployment *deployment,
-                                               const fc_request_shape *shape, const fc_slo *slo, char *why);
+FC_NODISCARD
+fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model, const fc_profile *profile,
+                                  const fc_deployment *deployment, const fc_request_shape *shape,
+                                  const fc_slo *slo, char *why);
 
 #endif

@@ -14,6 +14,8 @@ typedef struct fc_shape {
 
 /** Factor at t: the hour's, no interpolation, so that hourly epochs see the mean exactly. */
 double fc_shape_at(const fc_shape *shape, fc_time t);
+/** Mean factor over [from, to), exact.  @pre from < to */
+double fc_shape_mean(const fc_shape *shape, fc_time from, fc_time to);
 /** Largest factor of the week. */
 double fc_shape_peak(const fc_shape *shape);
 

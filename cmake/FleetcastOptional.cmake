@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+# Optional tools, found once here; a user without them loses only what needs them. `fleetcast version` names them.
+set(FC_HAVE_CUDA 0)
+if(FC_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(FC_HAVE_CUDA 1)
+  endif()
+endif()
+set(FC_HAVE_MPI 0)
+if(FC_MPI)
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    set(FC_HAVE_MPI 1)
+  endif()
+endif()
+message(STATUS "optional: CUDA ${FC_HAVE_CUDA}, MPI ${FC_HAVE_MPI}")

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fleetcast/fleet/run.h>
+#include <fleetcast/report/write.h>
+
+#include "terminal.h"
+#include "verbs.h"
+
+/* The only mutable global of the program: which signal asked us to stop. */
+static volatile sig_atomic_t stop_signal;
+
+static void ask_to_stop(int number) {
+  stop_signal = number;
+}
+
+/* The second Ctrl-C kills at once; a signal that we were started to ignore (nohup) stays ignored. */
+static void catch_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND}, before;
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+      (void)sigaction(numbers[i], &action, NULL);
+  }
+}
+
+/* An interrupted program dies of its signal, so that a shell's loop stops too (docs/adr/0006). */
+static int die_of_signal(void) {
+  (void)fputs("fleetcast: interrupted; no results were written\n", stderr);
+  (void)fflush(NULL);
+  (void)signal(stop_signal, SIG_DFL);
+  (void)raise(stop_signal);
+  return EXIT_FAILED; /* the signal was blocked */
+}
+
+/* --- the command, to type again --- */
+
+static bool is_plain(const char *word) {
+  return *word &&
+         word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=-+:,@%")] ==
+             '\0';
+}
+
+static void add_word(fc_text *out, const char *word) {
+  fc_text_add(out, " ");
+  if (is_plain(word)) {
+    fc_text_add(out, word);
+    return;
+  }
+  fc_text_add(out, "'");
+  for (; *word; word++) {
+    if (*word == '\'')
+      fc_text_add(out, "'\\''");
+    else
+      fc_text_printf(out, "%c", *word);
+  }
+  fc_text_add(out, "'");
+}
+
+/* Without folders: the scenario's is a data folder, the results' does not matter. */
+static void add_command(fc_text *out, const settings *s) {
+  const char *path = s->operand.item[0], *slash = strrchr(path, '/');
+  fc_text_add(out, "fleetcast run");
+  add_word(out, slash ? slash + 1 : path);
+  if (s->has_seed) fc_text_printf(out, " --seed %" PRIu64, s->seed);
+  for (size_t i = 0; i < s->set.n; i++) {
+    fc_text_add(out, " --set");
+    add_word(out, s->set.item[i]);
+  }
+}
+
+/* "out/NAME"; a name that is no folder's becomes one. */
+static void add_folder(fc_text *out, const settings *s, const char *name) {
+  if (s->out) {
+    fc_text_add(out, s->out);
+    return;
+  }
+  fc_text_add(out, "out/");
+  for (const char *p = name; *p; p++)
+    fc_text_printf(out, "%c", *p == '/' || (p == name && *p == '.') ? '-' : *p);
+}
+
+/* --- run, report --- */
+
+static int simulate(fc_fleet_result **result, const fc_fleet_def *def, uint64_t seed, const settings *s) {
+  enum { WHY = 1024 };
+  char why[WHY] = "";
+  progress p = cli_progress(s->quiet);
+  fc_fleet_options options = {
+      .seed = seed, .progress = cli_progress_show, .context = &p, .cancel = &stop_signal};
+  fc_status status = fc_fleet_run(result, def, &options, why);
+  cli_progress_clear(&p);
+  if (status == FC_OK) return EXIT_OK;
+  if (status == FC_E_CANCELLED) return die_of_signal();
+  const char *law = status == FC_E_LAW && *result ? fc_fleet_result_law(*result) : NULL;
+  (void)fprintf(stderr, "fleetcast: %s: %s%s%s\n", def->name, fc_status_text(status), law || *why ? ": " : "",
+                law ? law : why);
+  return EXIT_FAILED;
+}
+
+static int write_results(const fc_fleet_result *result, const fc_input *input, const data_dirs *data,
+                         uint64_t seed, const char *folder, const char *command, const settings *s) {
+  char why[FC_REPORT_WHY];
+  fc_report_options options = {.version = FC_CLI_VERSION,
+                               .command = command,
+                               .seed = seed,
+                               .n_set = s->set.n,
+                               .set = s->set.item,
+                               .n_data_dirs = data->n,
+                               .data_dirs = (const char *const *)data->dir,
+                               .cancel = &stop_signal};
+  fc_status status = fc_report_write(folder, result, input, &options, why);
+  switch (status) {
+  case FC_OK: break;
+  case FC_E_CANCELLED: return die_of_signal();
+  case FC_E_IO:
+    (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", why, strerror(errno));
+    return EXIT_IO;
+  default: (void)fprintf(stderr, "fleetcast: %s: %s\n", fc_status_text(status), why); return EXIT_FAILED;
+  }
+  fc_text page = {0};
+  status = fc_report_page(&page, result, seed);
+  if (status == FC_OK)
+    (void)fputs(page.bytes, stdout);
+  else
+    (void)fprintf(stderr, "fleetcast: %s\n", fc_status_text(status));
+  fc_text_fini(&page);
+  if (!s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder);
+  return status ? EXIT_FAILED : EXIT_OK;
+}
+
+int cli_run(const settings *s) {
+  if (s->out && (strcmp(s->out, "-") == 0 || !*s->out)) {
+    (void)fputs("fleetcast: run writes several files: -o wants a folder\n", stderr);
+    return EXIT_USAGE;
+  }
+  const char *path = s->operand.item[0];
+  data_dirs data = cli_data(path, s);
+  fc_input *input;
+  fc_fleet_result *result = NULL;
+  fc_text folder = {0}, command = {0};
+  int code = cli_load(&input, path, FC_INPUT_SCENARIO, &data, s);
+  if (code == EXIT_OK) {
+    const fc_fleet_def *def = fc_input_fleet(input);
+    uint64_t seed = s->has_seed ? s->seed : def->seed;
+    add_folder(&folder, s, def->name);
+    add_command(&command, s);
+    code = fc_text_status(&folder) || fc_text_status(&command) ? EXIT_FAILED : EXIT_OK;
+    catch_signals();
+    if (code == EXIT_OK) code = simulate(&result, def, seed, s);
+    if (code == EXIT_OK) code = write_results(result, input, &data, seed, folder.bytes, command.bytes, s);
+  }
+  fc_fleet_result_free(result);
+  fc_input_free(input);
+  fc_text_fini(&folder);
+  fc_text_fini(&command);
+  cli_data_free(&data);
+  return code;
+}

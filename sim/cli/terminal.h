@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_CLI_TERMINAL_H
+#define FC_CLI_TERMINAL_H
+
+#include <stdbool.h>
+#include <time.h>
+
+#include <fleetcast/base/diag.h>
+#include <fleetcast/base/time.h>
+
+#include "options.h"
+
+/* stderr as people see it: diagnostics with the line they are about, and one line of progress. */
+
+/* Colour on stderr: only on a terminal, unless asked; NO_COLOR is respected (no-color.org). */
+bool cli_colored(color wish);
+
+/* All diagnostics, each with its source line and a caret where the file can still be read. */
+void cli_show_diags(const fc_diags *d, bool colored);
+
+/* One line, rewritten at most ten times a second; nothing unless stderr is a terminal. */
+typedef struct {
+  bool on, shown;
+  struct timespec start, last;
+} progress;
+
+progress cli_progress(bool quiet);
+/* For fc_fleet_options: `context` is the progress. */
+void cli_progress_show(void *context, double share, fc_time now);
+void cli_progress_clear(progress *p);
+
+#endif

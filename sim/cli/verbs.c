@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "terminal.h"
+
+/* --- the tables --- */
+
+#define HELP                                                                                                 \
+  { 'h', "help", OPTION_FLAG, NULL, offsetof(settings, help), "this text" }
+#define COLOR                                                                                                \
+  {                                                                                                          \
+    0, "color", OPTION_COLOR, "WHEN", offsetof(settings, color),                                             \
+        "auto (a terminal, and no NO_COLOR), always, never"                                                  \
+  }
+#define DATA                                                                                                 \
+  {                                                                                                          \
+    0, "data", OPTION_LIST, "DIR", offsetof(settings, data),                                                 \
+        "look for devices/ models/ profiles/ shapes/ here too"                                               \
+  }
+
+static const option run_options[] = {
+    {'o', "out", OPTION_TEXT, "DIR", offsetof(settings, out), "folder for the results (default: out/NAME)"},
+    {0, "seed", OPTION_SEED, "N", offsetof(settings, seed),
+     "of the random streams (default: the scenario's)"},
+    {0, "set", OPTION_LIST, "KEY.PATH=VALUE", offsetof(settings, set), "override a value; may be repeated"},
+    DATA,
+    {'q', "quiet", OPTION_FLAG, NULL, offsetof(settings, quiet), "no progress, no closing remark"},
+    COLOR,
+    HELP,
+};
+
+static const option check_options[] = {
+    {0, "set", OPTION_LIST, "KEY.PATH=VALUE", offsetof(settings, set), "override a value; may be repeated"},
+    DATA,
+    {'q', "quiet", OPTION_FLAG, NULL, offsetof(settings, quiet), "only what is wrong"},
+    COLOR,
+    HELP,
+};
+
+static const option help_options[] = {HELP};
+
+#define OPTIONS(table) .n_options = sizeof(table) / sizeof *(table), .options = (table)
+
+static const char run_notes[] =
+    "SCENARIO.yaml may be - for stdin.  A page of results goes to stdout; DIR gets timeseries.csv,\n"
+    "summary.csv, split.csv, jobs.csv, events.csv, serving.csv, training.csv and manifest.yaml\n"
+    "(docs/csv.md), all or none.  Same scenario and seed, same bytes.\n\n"
+    "  fleetcast run scenarios/baseline.yaml -o out/baseline --set 'services[0].slo.tpot=20 ms'\n";
+
+const verb cli_verbs[] = {
+    {.name = "run",
+     .operands = "SCENARIO.yaml",
+     .summary = "fleet projection: CSV files, a manifest and a page of results",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(run_options),
+     .run = cli_run,
+     .notes = run_notes},
+    {.name = "check",
+     .operands = "FILE.yaml...",
+     .summary = "validate input files of any kind; diagnostics only",
+     .min_operands = 1,
+     .max_operands = SIZE_MAX,
+     OPTIONS(check_options),
+     .run = cli_check},
+    {.name = "schema",
+     .operands = "KIND",
+     .summary = "JSON Schema of a kind of input file, for editors",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(help_options),
+     .run = cli_schema,
+     .notes = "KIND is device, model, profile, shape or scenario.\n"},
+    {.name = "explain",
+     .operands = "KEY",
+     .summary = "what a key of an input file means: unit, default, range",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(help_options),
+     .run = cli_explain,
+     .notes = "KEY is a word (memory) or a path (device.memory).\n"},
+    {.name = "version",
+     .operands = "",
+     .summary = "version, and what this program was built with",
+     OPTIONS(help_options),
+     .run = cli_version},
+    {.name = "help",
+     .operands = "[VERB]",
+     .summary = "this list, or what a verb does",
+     .max_operands = 1,
+     OPTIONS(help_options),
+     .run = cli_help},
+    {.name = "bench", .operands = "", .summary = "microbenchmarks, each checked against its reference first"},
+    {.name = "fit", .operands = "", .summary = "fit a device profile to measurements"},
+    {.name = "calibrate", .operands = "", .summary = "bench, then fit: the one command on new hardware"},
+    {.name = "predict", .operands = "", .summary = "predict every row of a measurement file"},
+    {.name = "serve", .operands = "", .summary = "request-level simulation of a deployment"},
+    {.name = "train", .operands = "", .summary = "one training run: step time, memory, goodput, cost"},
+    {.name = "validate", .operands = "", .summary = "measured serving cases against the shipped profiles"},
+    {.name = "plan", .operands = "", .summary = "search plans and devices under objectives and budgets"},
+    {.name = "ensemble", .operands = "", .summary = "many runs: uncertainty"},
+    {.name = "merge", .operands = "", .summary = "merge the shards of an ensemble"},
+    {.name = "sensitivity", .operands = "", .summary = "Sobol indices of an ensemble"},
+    {.name = "solve", .operands = "", .summary = "find the input that meets a target"},
+    {.name = "compare", .operands = "", .summary = "paired differences between scenarios"},
+    {.name = "export", .operands = "", .summary = "slice a finished run for a spreadsheet or a notebook"},
+    {.name = "report", .operands = "", .summary = "self-contained HTML with plots"},
+};
+
+size_t cli_n_verbs(void) {
+  return sizeof cli_verbs / sizeof *cli_verbs;
+}
+
+/* --- the short ones --- */
+
+int cli_check(const settings *s) {
+  int worst = EXIT_OK;
+  for (size_t i = 0; i < s->operand.n; i++) {
+    const char *path = s->operand.item[i];
+    data_dirs data = cli_data(path, s);
+    fc_input *input;
+    int code = cli_load(&input, path, FC_INPUT_ANY, &data, s);
+    if (code == EXIT_OK && !s->quiet)
+      (void)fprintf(stderr, "%s: ok, a %s\n", path, fc_input_kind_text(fc_input_kind_of(input)));
+    fc_input_free(input);
+    cli_data_free(&data);
+    if (code > worst) worst = code;
+  }
+  return worst;
+}
+
+static int print_text(fc_text *text, fc_status status) {
+  if (!status) status = fc_text_status(text);
+  if (status)
+    (void)fprintf(stderr, "fleetcast: %s\n", fc_status_text(status));
+  else if (text->bytes)
+    (void)fputs(text->bytes, stdout);
+  fc_text_fini(text);
+  return status ? EXIT_FAILED : EXIT_OK;
+}
+
+int cli_schema(const settings *s) {
+  const char *names[FC_INPUT_KINDS];
+  for (int k = FC_INPUT_ANY + 1; k < FC_INPUT_KINDS; k++) {
+    names[k - 1] = fc_input_kind_text((fc_input_kind)k);
+    if (strcmp(names[k - 1], s->operand.item[0]) != 0) continue;
+    fc_text text = {0};
+    return print_text(&text, fc_input_schema((fc_input_kind)k, &text));
+  }
+  cli_complain_word("kind", s->operand.item[0], names, FC_INPUT_KINDS - 1);
+  return EXIT_USAGE;
+}
+
+int cli_explain(const settings *s) {
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_text text = {0};
+  fc_status status = fc_input_explain(s->operand.item[0], &text, &d);
+  for (size_t i = 0; i < d.n; i++) (void)fprintf(stderr, "fleetcast: %s\n", d.item[i].text);
+  if (status != FC_E_INPUT) return print_text(&text, status);
+  fc_text_fini(&text);
+  return EXIT_USAGE;
+}
+
+int cli_version(const settings *s) {
+  data_dirs data = cli_data("", &(settings){0});
+  (void)s;
+  (void)printf("fleetcast %s\nCUDA benchmarks: %s\nMPI: %s\ndata: %s\n", FC_CLI_VERSION,
+               FC_CLI_CUDA ? "yes" : "no", FC_CLI_MPI ? "yes" : "no",
+               data.n > 1 ? data.dir[1] : "none found");
+  cli_data_free(&data);
+  return EXIT_OK;
+}
+
+int cli_help(const settings *s) {
+  if (s->operand.n == 0) {
+    cli_print_help(stdout);
+    return EXIT_OK;
+  }
+  const char *names[32], *name = s->operand.item[0];
+  const verb *v = cli_verb(name);
+  if (v && v->run) {
+    cli_print_verb_help(stdout, v);
+    return EXIT_OK;
+  }
+  for (size_t i = 0; i < cli_n_verbs(); i++) names[i] = cli_verbs[i].name;
+  if (v)
+    (void)fprintf(stderr, "fleetcast: '%s' is not in this version\n", name);
+  else
+    cli_complain_word("verb", name, names, cli_n_verbs());
+  return EXIT_USAGE;
+}

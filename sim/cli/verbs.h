@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_CLI_VERBS_H
+#define FC_CLI_VERBS_H
+
+#include <fleetcast/base/status.h>
+#include <fleetcast/scenario/load.h>
+
+#include "options.h"
+
+int cli_run(const settings *s);
+int cli_check(const settings *s);
+int cli_schema(const settings *s);
+int cli_explain(const settings *s);
+int cli_version(const settings *s);
+int cli_help(const settings *s);
+
+/* --- input files --- */
+
+/* Where devices, models, profiles and shapes are looked for: the file's own folder, --data, FLEETCAST_DATA
+ * (separated by ':'), the data installed beside the program, the source tree, the installation's folder. */
+typedef struct {
+  size_t n;
+  char **dir; /* to cli_data_free */
+} data_dirs;
+
+data_dirs cli_data(const char *path, const settings *s);
+void cli_data_free(data_dirs *d);
+
+/* Loads `path` ("-": stdin) and shows what there is to tell.  @return an exit status */
+int cli_load(fc_input **out, const char *path, fc_input_kind expect, const data_dirs *data,
+             const settings *s);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fleetcast/cost/form.h>
+
+#include <math.h>
+#include <stdint.h>
+
+double fc_form_smooth_max(double a, double b, double q) {
+  double high = a > b ? a : b, low = a > b ? b : a;
+  if (!(q > 0) || !(low > 0)) return high;
+  double r = low / high;
+  if (q == 1) return high + low;
+  if (q == 2) return high * sqrt(1 + r * r);
+  if (q == 4) return high * sqrt(sqrt(1 + r * r * r * r));
+  double x = q * log(r);
+  if (x < -36) return high; /* below rounding */
+  return high * exp(log1p(exp(x)) / q);
+}
+
+/* ceil for 0 <= x < 2^53 without a library call; forgives the rounding of a reciprocal. */
+static inline double round_up(double x) {
+  return (double)(int64_t)(x + (1 - 1e-9));
+}
+
+enum { N_BM = 3, N_BN = 4 };
+static const double BM[N_BM] = {64, 128, 256};
+static const double BN[N_BN] = {64, 128, 192, 256};
+static const double PER_BM[N_BM] = {1.0 / 64, 1.0 / 128, 1.0 / 256};
+static const double PER_BN[N_BN] = {1.0 / 64, 1.0 / 128, 1.0 / 192, 1.0 / 256};
+
+/* Row tiles of all groups. */
+static double row_tiles(const fc_geometry *g, double per_bm) {
+  if (g->groups <= 1) return round_up(g->rows * per_bm);
+  double tiles = g->rows / g->groups * per_bm;
+  if (!g->ragged) return g->groups * round_up(tiles);
+  /* E[ceil(m/bm)] = m/bm + 1/2 when m varies by more than a tile; a group in use has one at least */
+  tiles += 0.5;
+  return g->groups * (tiles > 1 ? tiles : 1);
+}
+
+static double gemm_compute_s(const fc_coef *coef, const fc_geometry *g) {
+  double per_units = 1 / g->units;
+  double per_rate = coef->flop_per_s > 0 ? g->all_units / coef->flop_per_s : 0;
+  double work = 2 * g->k * per_rate;
+  double column_tiles[N_BN], best = INFINITY;
+  for (int j = 0; j < N_BN; j++) column_tiles[j] = round_up(g->n * PER_BN[j]);
+  for (int i = 0; i < N_BM; i++) {
+    double rows = row_tiles(g, PER_BM[i]) * per_units;
+    for (int j = 0; j < N_BN; j++) {
+      double waves = round_up(rows * column_tiles[j]);
+      double penalty = 1 + coef->tile_traffic * 64 * (PER_BM[i] + PER_BN[j]);
+      double t = waves * (work * BM[i] * BN[j] * penalty + coef->tile_s);
+      if (t < best) best = t;
+    }
+  }
+  return best;
+}
+
+double fc_form_gemm_s(const fc_coef *coef, const fc_geometry *g) {
+  double memory = coef->bytes_per_s > 0 ? g->bytes / coef->bytes_per_s : 0;
+  return coef->t0_s + fc_form_smooth_max(gemm_compute_s(coef, g), memory, coef->sharpness);
+}
+
+double fc_form_attention_s(const fc_coef *coef, const fc_geometry *g) {
+  double compute = 0, memory = 0;
+  if (coef->flop_per_s > 0) {
+    double share = coef->half_length > 0 ? g->length / (g->length + coef->half_length) : 1;
+    compute = share > 0 ? g->flop / (coef->flop_per_s * share) * (g->all_units / g->units) : 0;
+  }
+  if (coef->bytes_per_s > 0) memory = g->bytes / coef->bytes_per_s;
+  return coef->t0_s + fc_form_smooth_max(compute, memory, coef->sharpness);
+}
+
+double fc_form_memory_s(const fc_coef *coef, const fc_geometry *g) {
+  return coef->t0_s + (coef->bytes_per_s > 0 ? (g->bytes + coef->half_bytes) / coef->bytes_per_s : 0);
+}
+
+double fc_form_collective_s(const fc_coef *coef, const fc_geometry *g) {
+  if (!(g->ranks > 1)) return 0;
+  double inside =
+      coef->bytes_per_s > 0 && g->wire_in > 0 ? (g->wire_in + coef->half_bytes) / coef->bytes_per_s : 0;
+  double hops = coef->hop_s > 0 ? coef->hop_s * log2(g->ranks) : 0;
+  if (g->ranks <= g->domain) return coef->t0_s + hops + inside;
+  double outside =
+      coef->net_bytes_per_s > 0 ? (g->wire_net + coef->net_half_bytes) / coef->net_bytes_per_s : 0;
+  double alpha = coef->net_t0_s > 0 ? coef->net_t0_s : coef->t0_s;
+  return alpha + hops + (inside > outside ? inside : outside);
+}
+
+double fc_form_s(fc_form form, const fc_coef *coef, const fc_geometry *g) {
+  switch (form) {
+  case FC_FORM_GEMM: return fc_form_gemm_s(coef, g);
+  case FC_FORM_ATTENTION: return fc_form_attention_s(coef, g);
+  case FC_FORM_MEMORY: return fc_form_memory_s(coef, g);
+  case FC_FORM_COLLECTIVE: return fc_form_collective_s(coef, g);
+  }
+  return NAN;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a device must hold: serving and training.  Model: docs/model.md#memory. */
+#include <math.h>
+
+#include <fleetcast/cost/serve_step.h>
+#include <fleetcast/cost/train_step.h>
+
+#include "meter.h"
+#include "params.h"
+#include "stage.h"
+
+static double embedding_params(const fc_model *model) {
+  return (double)model->vocab * (double)model->hidden;
+}
+
+/* Cache elements of one layer and token on one rank: MLA's latent is whole on every rank of tp. */
+static double cache_elements(const fc_model *model, double tp) {
+  const fc_attention *a = &model->attention;
+  if (a->kind == FC_ATTENTION_MLA) return (double)(a->kv_lora + a->rope);
+  return 2 * (double)a->head_dim * fmax(1, (double)a->kv_heads / tp);
+}
+
+void fc_cost_serve_memory(fc_serve_memory *out, const fc_model *model, const fc_device *device,
+                          const fc_serve_plan *plan, double context) {
+  double tp = (double)plan->tp, layers = (double)model->layers, moe = fc_params_moe_layers(model);
+  double ways = plan->ep > 1 ? (double)plan->ep * (tp > (double)plan->ep ? tp / (double)plan->ep : 1) : tp;
+  double split = layers * fc_params_attention(model) + (layers - moe) * fc_params_ffn(model) +
+                 moe * fc_params_expert(model) * (double)model->moe.shared;
+  double experts = moe * fc_params_expert(model) * (double)model->moe.experts;
+  double heads =
+      embedding_params(model) * (model->tied_embeddings ? 1 : 2) +
+      moe * (double)model->moe.experts * (double)model->hidden * tp; /* router: whole on every rank */
+  /* embedding, head and router stay in BF16, as the released FP8 and FP4 checkpoints do */
+  out->weight_bytes = (split / tp + experts / ways) * fc_dtype_size(plan->gemm) + heads / tp * 2;
+  if (model->mtp_layers > 0 && model->moe.experts > 0)
+    out->weight_bytes += (double)model->mtp_layers * fc_params_expert(model) * (double)model->moe.experts /
+                         ways * fc_dtype_size(plan->gemm);
+  out->room_bytes = device->memory_bytes * plan->memory_fraction - out->weight_bytes;
+  double windowed = model->attention.window > 0 ? (double)model->attention.window_layers : 0;
+  double near = fmin(context, model->attention.window > 0 ? (double)model->attention.window : context);
+  out->kv_bytes_per_request =
+      cache_elements(model, tp) * fc_dtype_size(plan->kv) * ((layers - windowed) * context + windowed * near);
+}
+
+/* --- training --- */
+
+static bool is_narrow(fc_dtype dtype) {
+  return dtype == FC_DTYPE_FP8 || dtype == FC_DTYPE_FP4;
+}
+
+/* Saved by one attention block, bytes a token before splitting by tp.  Narrow linear layers keep their inputs
+ * in 8 bits.  Selective recomputation drops norm outputs and MLA's up-projections; DeepSeek-V3 then keeps the
+ * attention output in 12 bits. @source arXiv:2205.05198 (what a layer saves), arXiv:2412.19437 3.2.3
+ * and 3.3.3 */
+static double attention_saved(const fc_model *model, double e, bool light) {
+  const fc_attention *a = &model->attention;
+  double H = (double)model->hidden, h = (double)a->heads, input = 2 * H + (light ? 0 : e * H);
+  if (a->kind == FC_ATTENTION_GQA) {
+    double d = (double)a->head_dim;
+    return input + 2 * d * (h + 2 * (double)a->kv_heads) + 2 * h * d;
+  }
+  double qk = (double)(a->nope + a->rope), v = (double)a->v;
+  double latent = 2 * (double)(a->q_lora + a->kv_lora + a->rope);
+  double output = (light && e == 1 ? 1.5 : 2) * h * v;
+  return input + latent + output + (light ? 0 : 2 * h * (2 * qk + v));
+}
+
+static double ffn_saved(double hidden, double inner, double e, bool light) {
+  double up = (e == 1 && light ? 1.0 : 2.0) * 2 * inner; /* SwiGLU inputs, 8 bits in DeepSeek-V3 */
+  return e * hidden + up + (light ? 0 : e * inner);
+}
+
+/* Bytes that one layer keeps for backward, of one token, before splitting by tp; `routed`: of each (token,
+ * expert) pair that a rank receives. */
+static double layer_saved(const fc_model *model, const fc_train_plan *plan) {
+  double H = (double)model->hidden, e = is_narrow(plan->gemm) ? 1 : 2;
+  bool light = plan->recompute != FC_RECOMPUTE_NONE;
+  if (plan->recompute == FC_RECOMPUTE_FULL) return 2 * H;
+  double saved = attention_saved(model, e, light) + 2 * H;
+  if (model->moe.experts == 0) return saved + ffn_saved(H, (double)model->ffn, e, light);
+  double inner = (double)model->moe.inter, skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
+  return saved + (double)model->moe.shared * ffn_saved(H, inner, e, light) +
+         (double)model->moe.active * skew * ffn_saved(H, inner, e, light);
+}
+
+/* Stage activations that a device holds, in micro-batches; `last`: the device of the last stage.
+ * @source DualPipe README (PP, PP, PP+1); interleaved: arXiv:2205.05198, section 4.2.3 */
+static double in_flight(const fc_train_plan *plan, double micro_batches, bool last) {
+  double p = (double)plan->pp, v = fmax(1, (double)plan->virtual_stages), n = last ? 1 : p;
+  if (plan->schedule == FC_SCHEDULE_INTERLEAVED) n = last ? (p * (v - 1) + 1) / v : p + (p - 1) / v;
+  if (plan->schedule == FC_SCHEDULE_ZB1P) n = p;
+  if (plan->schedule == FC_SCHEDULE_DUALPIPE) n = p + 1;
+  return fmin(n, micro_batches);
+}
+
+/* Adds what one device with `stage` on it holds; in DualPipe `stage` is the mean of its two. */
+static void device_memory(fc_train_memory *out, const fc_model *m, const fc_train_plan *plan,
+                          const fc_stage *stage, bool last) {
+  double tp = (double)plan->tp, cp = (double)plan->cp;
+  double dp = (double)plan->devices / (tp * (double)plan->pp * cp), ranks = dp * cp;
+  bool sparse = m->moe.experts > 0, narrow = is_narrow(plan->gemm);
+  double stages_held = plan->schedule == FC_SCHEDULE_DUALPIPE ? 2 : 1;
+  const double *count = stage->count;
+  double layers = count[FC_KIND_LAYER] + count[FC_KIND_MTP], all = layers + count[FC_KIND_DENSE];
+  double experts = sparse ? layers * (double)m->moe.experts * fc_params_expert(m) : 0;
+  double per_layer =
+      sparse ? fc_params_expert(m) * (double)m->moe.shared + (double)m->moe.experts * (double)m->hidden
+             : fc_params_ffn(m);
+  double tables = (count[FC_KIND_EMBEDDING] + count[FC_KIND_HEAD]) * embedding_params(m);
+  if (m->tied_embeddings && plan->pp == 1) tables *= 0.5;
+  /* tables and routers are kept in BF16 alone */
+  double linear = all * fc_params_attention(m) + layers * per_layer + count[FC_KIND_DENSE] * fc_params_ffn(m);
+  linear *= stages_held / tp;
+  tables *= stages_held / tp;
+  experts *= stages_held / (plan->ep > 1 ? (double)plan->ep : tp);
+  double expert_ranks = plan->ep > 1 ? ranks * tp / (double)plan->ep : ranks;
+  double whole = linear + tables + experts, shard = (linear + tables) / ranks + experts / expert_ranks;
+  double share = whole > 0 ? shard / whole : 1;
+  out->weight_bytes = (2 * whole + (narrow ? linear + experts : 0)) * (plan->zero >= 3 ? share : 1);
+  out->gradient_bytes = 4 * (plan->zero >= 2 ? shard : whole);
+  out->optimizer_bytes = (narrow ? 8 : 12) * (plan->zero >= 1 ? shard : whole);
+  double tokens = (double)plan->micro_batch * (double)plan->sequence / cp;
+  double micro_batches = (double)plan->global_batch / (dp * (double)plan->micro_batch);
+  double layer = layer_saved(m, plan) * tokens / tp;
+  out->activation_bytes = in_flight(plan, micro_batches, last) * all * layer;
+  out->other_bytes = FC_TRAIN_RESERVED_BYTES;
+  if (plan->recompute == FC_RECOMPUTE_FULL) { /* one layer at a time comes back whole */
+    fc_train_plan none = *plan;
+    none.recompute = FC_RECOMPUTE_NONE;
+    out->other_bytes += layer_saved(m, &none) * tokens / tp;
+  }
+  /* BF16 logits and their FP32 softmax, of one micro-batch */
+  if (count[FC_KIND_HEAD] > 0) out->other_bytes += tokens * (double)m->vocab / tp * 6;
+  out->total_bytes = out->weight_bytes + out->gradient_bytes + out->optimizer_bytes + out->activation_bytes +
+                     out->other_bytes;
+}
+
+void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan) {
+  fc_stage of[3];
+  int n = fc_stage_deal(of, model, plan, ceil((double)model->layers / (double)plan->pp));
+  *out = (fc_train_memory){0};
+  for (int i = 0; i < n; i++) {
+    fc_train_memory one;
+    device_memory(&one, model, plan, &of[i], i == 2);
+    if (one.total_bytes > out->total_bytes) *out = one;
+  }
+}

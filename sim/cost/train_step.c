@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fleetcast/cost/train_step.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "layer.h"
+#include "params.h"
+#include "stage.h"
+
+static const char *plan_fault(const fc_model *model, const fc_train_plan *p) {
+  if (p->tp < 1 || p->pp < 1 || p->cp < 1 || p->ep < 1 || p->devices < 1)
+    return "every degree must be at least 1";
+  if (p->micro_batch < 1 || p->global_batch < 1 || p->sequence < 1)
+    return "micro_batch, global_batch and sequence must be at least 1";
+  if (p->pp > model->layers) return "more pipeline stages than layers";
+  int64_t cell = p->tp * p->pp * p->cp;
+  if (p->devices % cell != 0) return "tp * pp * cp must divide devices";
+  int64_t dp = p->devices / cell;
+  if ((dp * p->cp * p->tp) % p->ep != 0) return "ep must divide dp * cp * tp";
+  if (p->ep > 1 && model->moe.experts == 0) return "ep must be 1 for a dense model";
+  if (p->ep > 1 && model->moe.experts % p->ep != 0) return "ep must divide the experts";
+  if (model->attention.heads % p->tp != 0) return "tp must divide the attention heads";
+  if (p->sequence % p->cp != 0) return "cp must divide the sequence";
+  if (p->global_batch % (dp * p->micro_batch) != 0) return "micro_batch * dp must divide global_batch";
+  int64_t micro_batches = p->global_batch / (dp * p->micro_batch);
+  if (p->schedule == FC_SCHEDULE_DUALPIPE &&
+      (p->pp % 2 != 0 || micro_batches < 2 * p->pp || micro_batches % 2 != 0))
+    return "DualPipe needs an even pp and an even number of micro-batches, at least 2 pp";
+  if (p->schedule == FC_SCHEDULE_INTERLEAVED && (p->virtual_stages < 1 || micro_batches % p->pp != 0))
+    return "the interleaved schedule needs virtual_stages and micro-batches that pp divides";
+  if (p->zero < 0 || p->zero > 3) return "zero must be 0 to 3";
+  if (!(p->overlap >= 0 && p->overlap <= 1)) return "overlap must be within 0 to 1";
+  return NULL;
+}
+
+fc_status fc_train_plan_check(const fc_model *model, const fc_train_plan *p, char *why) {
+  const char *fault = plan_fault(model, p);
+  if (!fault) return FC_OK;
+  if (why)
+    (void)snprintf(why, 256, "%s (devices %lld, tp %lld, pp %lld, cp %lld, ep %lld, batch %lld of %lld)",
+                   fault, (long long)p->devices, (long long)p->tp, (long long)p->pp, (long long)p->cp,
+                   (long long)p->ep, (long long)p->global_batch, (long long)p->micro_batch);
+  return FC_E_DOMAIN;
+}
+
+double fc_pipeline_bubble_s(fc_schedule schedule, double p, double v, const fc_pipeline_pass *t) {
+  switch (schedule) {
+  case FC_SCHEDULE_1F1B: return (p - 1) * (t->forward_s + t->backward_s);
+  case FC_SCHEDULE_INTERLEAVED: return (p - 1) * (t->forward_s + t->backward_s) / fmax(1, v);
+  case FC_SCHEDULE_ZB1P: return (p - 1) * fmax(0, t->forward_s + t->backward_s - 2 * t->weight_s);
+  case FC_SCHEDULE_DUALPIPE:
+    return fmax(0, p / 2 - 1) * fmax(0, t->overlapped_s + t->backward_s - 3 * t->weight_s);
+  }
+  return NAN;
+}
+
+/* One step's inputs, spread out. */
+typedef struct {
+  const fc_model *model;
+  const fc_train_plan *plan;
+  fc_meter *meter;
+  double dp, micro_batches, tokens; /* tokens of a micro-batch on a rank */
+  fc_bill bill[FC_KIND_COUNT];
+  fc_layer layer;
+} step;
+
+static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc_profile *profile,
+                      const fc_train_plan *plan) {
+  memset(st, 0, sizeof *st);
+  st->model = model;
+  st->plan = plan;
+  st->meter = meter;
+  st->dp = (double)(plan->devices / (plan->tp * plan->pp * plan->cp));
+  st->micro_batches = (double)plan->global_batch / (st->dp * (double)plan->micro_batch);
+  double sequence = (double)plan->sequence, cp = (double)plan->cp, micro = (double)plan->micro_batch;
+  st->tokens = micro * sequence / cp;
+  fc_layer *l = &st->layer;
+  *l = (fc_layer){.meter = meter, .model = model, .training = true, .tp = (double)plan->tp, .cp = cp};
+  l->ep = model->moe.experts > 0 ? (double)plan->ep : 1;
+  l->moe_tp = l->ep > 1 ? 1 : l->tp;
+  l->domain = fmax(1, (double)profile->device->scaleup_devices);
+  l->imbalance = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
+  fc_layer_formats(l, plan->gemm, FC_DTYPE_BF16);
+  l->tokens = st->tokens;
+  l->moe_tokens = l->ep > 1 ? l->ep * st->tokens / l->tp : st->tokens;
+  /* with cp every rank holds pieces from both ends: half the context on average, as without */
+  double q = sequence / cp;
+  l->prefill = (fc_attention_load){micro, q, 0.5 * (sequence + q)};
+  l->recompute_light = plan->recompute == FC_RECOMPUTE_SELECTIVE;
+  if (l->ep > 1 && (plan->schedule == FC_SCHEDULE_DUALPIPE || plan->overlap > 0))
+    meter->units = fmax(1, meter->units - profile->comm_compute_units);
+}
+
+typedef enum { BLOCK_ATTENTION, BLOCK_MOE, BLOCK_FFN } block;
+
+static void emit_block(const fc_layer *l, block which) {
+  switch (which) {
+  case BLOCK_ATTENTION: fc_layer_attention(l, 1); break;
+  case BLOCK_MOE: fc_layer_moe(l, 1); break;
+  case BLOCK_FFN: fc_layer_dense(l, 1); break;
+  }
+}
+
+static void bill_add(fc_bill *to, const fc_bill *from, double count) {
+  for (int pass = 0; pass < FC_PASS_COUNT; pass++)
+    for (int part = 0; part < FC_PART_COUNT; part++) to->s[pass][part] += count * from->s[pass][part];
+}
+
+/* Half a layer with its backward, `per_device` of them; full recomputation runs the forward operators once
+ * more. */
+static void bill_block(step *st, fc_bill *bill, block which, double per_device) {
+  fc_meter *meter = st->meter;
+  meter->bill = bill;
+  meter->weight = st->micro_batches * per_device;
+  emit_block(&st->layer, which);
+  if (st->plan->recompute != FC_RECOMPUTE_FULL) return;
+  fc_bill again = {0};
+  meter->bill = &again;
+  fc_layer forward = st->layer;
+  forward.training = false;
+  emit_block(&forward, which);
+  for (int part = 0; part < FC_PART_COUNT; part++)
+    bill->s[FC_PASS_INPUT][part] += again.s[FC_PASS_FORWARD][part];
+}
+
+static void emit_kinds(step *st) {
+  const fc_model *model = st->model;
+  bool sparse = model->moe.experts > 0;
+  double stages = (double)st->plan->pp, layers = (double)model->layers, mtp = (double)model->mtp_layers;
+  double dense = sparse ? (double)model->dense_layers : 0;
+  fc_bill attention = {0};
+  bill_block(st, &attention, BLOCK_ATTENTION, (layers + mtp) / stages);
+  bill_block(st, &st->bill[FC_KIND_LAYER], sparse ? BLOCK_MOE : BLOCK_FFN, (layers - dense + mtp) / stages);
+  bill_add(&st->bill[FC_KIND_LAYER], &attention, 1);
+  if (dense > 0) {
+    bill_block(st, &st->bill[FC_KIND_DENSE], BLOCK_FFN, dense / stages);
+    bill_add(&st->bill[FC_KIND_DENSE], &attention, 1);
+  }
+  fc_meter *meter = st->meter;
+  meter->weight = st->micro_batches / stages;
+  meter->bill = &st->bill[FC_KIND_EMBEDDING];
+  fc_layer_embedding(&st->layer, 1);
+  meter->weight *= 1 + mtp;
+  meter->bill = &st->bill[FC_KIND_HEAD];
+  fc_layer_head(&st->layer, st->tokens, 1);
+  if (mtp == 0) return;
+  meter->weight = st->micro_batches * mtp / stages;
+  meter->bill = &st->bill[FC_KIND_MTP]; /* projection, layer, head */
+  fc_layer_mtp_projection(&st->layer, 1);
+  bill_add(meter->bill, &st->bill[FC_KIND_LAYER], 1);
+  bill_add(meter->bill, &st->bill[FC_KIND_HEAD], 1);
+}
+
+/* Busy time and communication of a pass. */
+typedef struct {
+  double busy, ep, other; /* other: tensor and context parallel */
+} lane;
+
+static lane lane_of(const fc_bill *bill, fc_pass pass) {
+  return (lane){.busy =
+                    fc_bill_sum(bill, pass, FC_PART_ATTENTION, FC_PART_HEAD) + bill->s[pass][FC_PART_LAUNCH],
+                .ep = bill->s[pass][FC_PART_EP],
+                .other = bill->s[pass][FC_PART_TP] + bill->s[pass][FC_PART_CP]};
+}
+
+/* What stays of communication when a share of it hides behind compute. */
+static double exposed(double comm, double busy, double share) {
+  return comm - fmin(share * comm, busy);
+}
+
+/* F, B, W, F&B of the pacing stage. */
+static fc_pipeline_pass passes_of(const fc_bill *bill, const fc_train_plan *plan) {
+  lane f = lane_of(bill, FC_PASS_FORWARD), b = lane_of(bill, FC_PASS_INPUT),
+       w = lane_of(bill, FC_PASS_WEIGHT);
+  bool dual = plan->schedule == FC_SCHEDULE_DUALPIPE;
+  double share = plan->overlap, ep_share = dual ? 0 : share; /* DualPipe's lone passes hide nothing of EP */
+  double forward = f.busy + exposed(f.other, f.busy, share);
+  double backward = b.busy + w.busy + exposed(b.other + w.other, b.busy + w.busy, share);
+  fc_pipeline_pass pass = {.weight_s = w.busy};
+  pass.forward_s = forward + exposed(f.ep, f.busy, ep_share);
+  pass.backward_s = backward + exposed(b.ep + w.ep, b.busy + w.busy, ep_share);
+  pass.overlapped_s = dual ? fmax(forward + backward, f.ep + b.ep + w.ep) : pass.forward_s + pass.backward_s;
+  return pass;
+}
+
+static double pass_cost(const fc_bill *bill, const fc_train_plan *plan) {
+  return passes_of(bill, plan).overlapped_s;
+}
+
+/* --- once a step --- */
+
+typedef struct {
+  double dense, experts;            /* parameters of the mean rank, before sharding */
+  double dense_ranks, expert_ranks; /* data-parallel copies of each */
+} rank_params;
+
+static rank_params params_of(const step *st) {
+  const fc_model *m = st->model;
+  const fc_train_plan *p = st->plan;
+  double layers = (double)m->layers, moe = fc_params_moe_layers(m), tp = (double)p->tp, pp = (double)p->pp;
+  double mtp = (double)m->mtp_layers;
+  rank_params r = {0};
+  double split = (layers + mtp) * fc_params_attention(m) + (layers - moe) * fc_params_ffn(m) +
+                 (moe > 0 ? moe + mtp : 0) * fc_params_expert(m) * (double)m->moe.shared +
+                 (double)m->vocab * (double)m->hidden * (m->tied_embeddings ? 1 : 2);
+  r.dense = split / (tp * pp);
+  if (moe > 0)
+    r.experts =
+        (moe + mtp) * fc_params_expert(m) * (double)m->moe.experts / (st->layer.ep * st->layer.moe_tp * pp);
+  double copies = p->schedule == FC_SCHEDULE_DUALPIPE ? 2 : 1; /* every stage lives on two ranks */
+  r.dense *= copies;
+  r.experts *= copies;
+  r.dense_ranks = st->dp * (double)p->cp;
+  r.expert_ranks = st->layer.ep > 1 ? st->dp * (double)(p->cp * p->tp) / st->layer.ep : r.dense_ranks;
+  return r;
+}
+
+/* Adds one call outside the micro-batches; returns its seconds. */
+static double once(step *st, fc_bill *bill, fc_op op, double count) {
+  if (!(count > 0)) return 0;
+  st->meter->bill = bill;
+  st->meter->weight = 1;
+  return count * fc_meter_add(st->meter, FC_PASS_FORWARD, FC_PART_GLUE, &op, count);
+}
+
+/* AdamW traffic a parameter: FP32 parameter and gradient, BF16 weight written, moments FP32 (30) or, as
+ * DeepSeek-V3 keeps them beside FP8, BF16 (22). @source arXiv:2412.19437, section 3.3.2; kernels.md 1b */
+static double adamw_bytes(fc_dtype gemm) {
+  return gemm == FC_DTYPE_FP8 || gemm == FC_DTYPE_FP4 ? 22 : 30;
+}
+
+static double optimizer_s(step *st, const rank_params *r) {
+  const fc_train_plan *p = st->plan;
+  fc_bill bill = {0};
+  double own =
+      p->zero >= 1 ? r->dense / r->dense_ranks + r->experts / r->expert_ranks : r->dense + r->experts;
+  double t = once(st, &bill, (fc_op){.id = FC_OP_GRAD_NORM, .dtype = FC_DTYPE_FP32, .m = own}, 1);
+  t += once(st, &bill,
+            (fc_op){.id = FC_OP_ADAMW, .dtype = FC_DTYPE_FP32, .m = own, .n = adamw_bytes(p->gemm)}, 1);
+  if (st->layer.gemm == FC_DTYPE_FP8 || st->layer.gemm == FC_DTYPE_FP4)
+    t += once(st, &bill,
+              (fc_op){.id = FC_OP_QUANT_WEIGHT, .dtype = st->layer.gemm, .m = r->dense + r->experts, .n = 1},
+              1);
+  fc_op norm = {
+      .id = FC_OP_ALL_REDUCE, .dtype = FC_DTYPE_BF16, .payload_bytes = 8, .ranks = (double)p->devices};
+  norm.domain = st->layer.domain;
+  return t + once(st, &bill, norm, p->devices > 1 ? 1 : 0);
+}
+
+/* Reduce gradients in FP32 (Megatron's and DeepSeek's accumulation format), gather BF16 weights. */
+typedef struct {
+  double reduce_s, gather_s;
+} data_parallel;
+
+static data_parallel data_parallel_of(step *st, double params, double ranks, double stride) {
+  data_parallel out = {0};
+  if (!(ranks > 1) || !(params > 0)) return out;
+  fc_bill bill = {0};
+  fc_op op = {.dtype = FC_DTYPE_BF16, .ranks = ranks, .domain = fmax(1, st->layer.domain / stride)};
+  double times = st->plan->zero >= 2 ? st->micro_batches : 1;
+  op.payload_bytes = 4 * params;
+  op.id = st->plan->zero >= 1 ? FC_OP_REDUCE_SCATTER : FC_OP_ALL_REDUCE;
+  out.reduce_s = once(st, &bill, op, times);
+  if (st->plan->zero == 0) return out;
+  op.id = FC_OP_ALL_GATHER;
+  op.payload_bytes = 2 * params;
+  out.gather_s = once(st, &bill, op, st->plan->zero == 3 ? 2 * st->micro_batches : 1);
+  return out;
+}
+
+/* Reduction hides behind the last micro-batch's backward, gathering behind the first one's forward; when they
+ * recur every micro-batch (ZeRO-2, 3), behind all of them. */
+static double data_exposed_s(step *st, const rank_params *r, const fc_pipeline_pass *pass) {
+  data_parallel a = data_parallel_of(st, r->dense, r->dense_ranks, (double)st->plan->tp);
+  data_parallel b =
+      data_parallel_of(st, r->experts, r->expert_ranks, st->layer.ep > 1 ? st->layer.ep : st->layer.tp);
+  double reduce = a.reduce_s + b.reduce_s, gather = a.gather_s + b.gather_s;
+  double back = pass->backward_s * (st->plan->zero >= 2 ? st->micro_batches : 1);
+  double ahead = st->plan->zero == 3 ? st->micro_batches * pass->forward_s : pass->forward_s;
+  return fmax(0, reduce - back) + fmax(0, gather - ahead);
+}
+
+/* Activations to the next stage and gradients back, when the schedule does not hide them. */
+static double stage_hand_over_s(step *st) {
+  const fc_train_plan *p = st->plan;
+  if (p->pp < 2 || p->schedule == FC_SCHEDULE_DUALPIPE || p->schedule == FC_SCHEDULE_INTERLEAVED) return 0;
+  fc_bill bill = {0};
+  fc_op op = {.id = FC_OP_SEND_RECV, .dtype = FC_DTYPE_BF16, .ranks = 2};
+  op.payload_bytes = 2 * st->tokens * (double)st->model->hidden / (double)p->tp;
+  op.domain = 2 * (double)(p->devices / p->pp) <= st->layer.domain ? 2 : 1;
+  return once(st, &bill, op, 2 * st->micro_batches) / st->micro_batches;
+}
+
+/* --- the step --- */
+
+static void stage_bill(fc_bill *out, const step *st, const fc_stage *stage) {
+  *out = (fc_bill){0};
+  for (int k = 0; k < FC_KIND_COUNT; k++)
+    if (stage->count[k] > 0) bill_add(out, &st->bill[k], stage->count[k]);
+}
+
+static double over_passes(const fc_bill *bill, fc_part part) {
+  return bill->s[FC_PASS_FORWARD][part] + bill->s[FC_PASS_INPUT][part] + bill->s[FC_PASS_WEIGHT][part];
+}
+
+/* Micro-batches' time without idling.  DualPipe pairs forwards with backwards except when filling and
+ * draining: the middle ranks, which the bubble formula counts, run pp + 1 of each alone
+ * (tests/unit/cost/test_pipeline.c replays deepseek-ai/DualPipe's dualpipe.py). */
+static double busy_s(const step *st, const fc_pipeline_pass *pass) {
+  double m = st->micro_batches, alone = m;
+  if (st->plan->schedule == FC_SCHEDULE_DUALPIPE) alone = fmin(m, (double)st->plan->pp + 1);
+  return (m - alone) * pass->overlapped_s + alone * (pass->forward_s + pass->backward_s);
+}
+
+fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc_profile *profile,
+                             const fc_train_plan *plan) {
+  fc_status status = fc_train_plan_check(model, plan, NULL);
+  if (status != FC_OK) return status;
+  fc_meter meter;
+  fc_meter_init(&meter, profile);
+  step st;
+  step_init(&st, &meter, model, profile, plan);
+  emit_kinds(&st);
+
+  double cost[FC_KIND_COUNT];
+  for (int k = 0; k < FC_KIND_COUNT; k++) cost[k] = pass_cost(&st.bill[k], plan);
+  fc_stage stage = fc_stage_pacing(model, plan, cost);
+  fc_bill bill;
+  stage_bill(&bill, &st, &stage);
+  fc_pipeline_pass pass = passes_of(&bill, plan);
+  double hand_over = stage_hand_over_s(&st);
+  pass.forward_s += 0.5 * hand_over;
+  pass.backward_s += 0.5 * hand_over;
+  pass.overlapped_s += hand_over;
+
+  rank_params params = params_of(&st);
+  double m = st.micro_batches, busy = busy_s(&st, &pass);
+  *out = (fc_train_step){.micro_batches = m, .pass = pass};
+  out->stage_layers = stage.count[FC_KIND_LAYER] + stage.count[FC_KIND_DENSE];
+  out->attention_s = m * over_passes(&bill, FC_PART_ATTENTION);
+  out->dense_s = m * over_passes(&bill, FC_PART_DENSE);
+  out->experts_s = m * over_passes(&bill, FC_PART_EXPERTS);
+  out->glue_s = m * over_passes(&bill, FC_PART_GLUE);
+  out->head_s = m * over_passes(&bill, FC_PART_HEAD);
+  out->launch_s = m * over_passes(&bill, FC_PART_LAUNCH);
+  out->comm_s = fmax(0, busy - (out->attention_s + out->dense_s + out->experts_s + out->glue_s + out->head_s +
+                                out->launch_s));
+  out->bubble_s = fc_pipeline_bubble_s(plan->schedule, (double)plan->pp, (double)plan->virtual_stages, &pass);
+  out->data_s = data_exposed_s(&st, &params, &pass);
+  out->optimizer_s = optimizer_s(&st, &params);
+  out->host_s = profile->step_host_s;
+  out->seconds = busy + out->bubble_s + out->data_s + out->optimizer_s + out->host_s;
+  if (meter.missing) return FC_E_DOMAIN;
+  out->flop = meter.flop;
+  out->bytes = meter.bytes;
+  out->watts = meter.device.idle_w + fmin(meter.dynamic_j / out->seconds, meter.device.dynamic_w);
+  out->log_sd = fc_meter_log_sd(&meter);
+  out->clamped = meter.clamped;
+  out->outside = meter.outside;
+  out->substituted = meter.substituted;
+  return isfinite(out->seconds) ? FC_OK : FC_E_DOMAIN;
+}

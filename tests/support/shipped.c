@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shipped.h"
+
+#include <stdio.h>
+
+#include <fleetcast/scenario/load.h>
+
+enum { SHIPPED_MAX = 64 };
+static fc_input *loaded[SHIPPED_MAX];
+static size_t n_loaded;
+
+static const fc_input *load(const char *dir, const char *folder, const char *name, fc_input_kind kind) {
+  char path[512], text[512];
+  (void)snprintf(path, sizeof path, "%s/%s/%s.yaml", dir, folder, name);
+  fc_load_options options = {.expect = kind, .n_data_dirs = 1, .data_dirs = &dir};
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_input *input = NULL;
+  fc_status status = n_loaded < SHIPPED_MAX ? fc_input_load(&input, path, &options, &d) : FC_E_NOMEM;
+  if (status == FC_OK) return loaded[n_loaded++] = input;
+  for (size_t i = 0; i < d.n; i++) {
+    (void)fc_diag_format(text, sizeof text, &d.item[i]);
+    (void)fprintf(stderr, "%s\n", text);
+  }
+  return NULL;
+}
+
+const fc_model *shipped_model(const char *dir, const char *name) {
+  const fc_input *input = load(dir, "models", name, FC_INPUT_MODEL);
+  return input ? fc_input_model(input) : NULL;
+}
+
+const fc_profile *shipped_profile(const char *dir, const char *name) {
+  const fc_input *input = load(dir, "profiles", name, FC_INPUT_PROFILE);
+  return input ? fc_input_profile(input) : NULL;
+}
+
+void shipped_free(void) {
+  while (n_loaded > 0) fc_input_free(loaded[--n_loaded]);
+}

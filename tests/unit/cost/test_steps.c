@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Serving iterations and training steps: identities, limits, and sanity against published runs (errors
+ * themselves are reported by tests/unit/cost/report_anchors and in docs/model.md). */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include <fleetcast/cost/serve_step.h>
+#include <fleetcast/cost/train_step.h>
+
+#include "fixture_models.h"
+
+static fc_serve_plan wide(int64_t n, bool overlap) {
+  return (fc_serve_plan){.devices = n,
+                         .tp = 1,
+                         .attention_dp = n,
+                         .ep = n,
+                         .gemm = FC_DTYPE_FP8,
+                         .kv = FC_DTYPE_BF16,
+                         .expert_imbalance = 1,
+                         .two_batch_overlap = overlap,
+                         .memory_fraction = 0.9};
+}
+
+static fc_serve_plan split(int64_t tp) {
+  return (fc_serve_plan){.devices = tp,
+                         .tp = tp,
+                         .attention_dp = 1,
+                         .ep = 1,
+                         .gemm = FC_DTYPE_BF16,
+                         .kv = FC_DTYPE_BF16,
+                         .expert_imbalance = 1,
+                         .memory_fraction = 0.9};
+}
+
+static fc_serve_iteration serve(const fc_model *model, fc_serve_plan plan, fc_serve_load load) {
+  fc_serve_iteration it;
+  cr_assert_eq(fc_cost_serve_iteration(&it, model, &fixture_h800_profile, &plan, &load), FC_OK);
+  double sum = it.attention_s + it.dense_s + it.experts_s + it.glue_s + it.head_s + it.comm_s + it.launch_s +
+               it.host_s;
+  cr_assert(fabs(sum - it.seconds) <= 1e-12 * it.seconds, "parts sum to %g, not %g", sum, it.seconds);
+  cr_assert(it.watts >= 70 && it.watts <= 700);
+  return it;
+}
+
+Test(serve_step, parts_sum_and_grow_with_load) {
+  static const fc_model *const models[] = {&fixture_deepseek_v3, &fixture_qwen3_235b, &fixture_llama_70b,
+                                           &fixture_gpt_oss_120b};
+  for (size_t m = 0; m < 4; m++)
+    for (int plan = 0; plan < 3; plan++) {
+      bool sparse = models[m]->moe.experts > 0;
+      fc_serve_plan p = plan == 0 ? split(8) : wide(16, plan == 2);
+      if (!sparse && plan > 0) continue;
+      double before = 0;
+      for (double n = 1; n <= 256; n *= 2) {
+        fc_serve_iteration it =
+            serve(models[m], p,
+                  (fc_serve_load){.decode_requests = n * (double)p.attention_dp, .decode_context = 2000});
+        cr_assert_geq(it.seconds, before, "%s: %g requests", models[m]->name, n);
+        before = it.seconds;
+      }
+      fc_serve_load load = {.decode_requests = 64, .decode_context = 2000};
+      double alone = serve(models[m], p, load).seconds;
+      load.prefill_tokens = 4096;
+      cr_assert_gt(serve(models[m], p, load).seconds, alone);
+      load.prefill_context = 60000;
+      cr_assert_gt(serve(models[m], p, load).seconds, alone);
+    }
+}
+
+Test(serve_step, imbalance_and_speculation_cost_time) {
+  fc_serve_plan p = wide(32, false);
+  fc_serve_load load = {.decode_requests = 32 * 64, .decode_context = 4000};
+  double even = serve(&fixture_deepseek_v3, p, load).seconds;
+  p.expert_imbalance = 2;
+  cr_assert_gt(serve(&fixture_deepseek_v3, p, load).seconds, even);
+  p.expert_imbalance = 1;
+  load.query_tokens = 2;
+  double drafted = serve(&fixture_deepseek_v3, p, load).seconds;
+  cr_assert(drafted > even && drafted < 2 * even, "two tokens at once: %g against %g", drafted, even);
+}
+
+Test(serve_step, overlap_hides_at_most_what_there_is) {
+  fc_serve_load load = {.prefill_tokens = 32 * 8192};
+  fc_serve_iteration bare = serve(&fixture_deepseek_v3, wide(32, false), load);
+  fc_serve_iteration both = serve(&fixture_deepseek_v3, wide(32, true), load);
+  cr_assert_eq(bare.comm_hidden_s, 0);
+  cr_assert_gt(both.comm_hidden_s, 0);
+  cr_assert_lt(both.seconds, bare.seconds);
+}
+
+/* One token at a time is bound by reading the weights once: 70 B x 2 bytes over 8 devices. */
+Test(serve_step, small_batches_read_every_weight) {
+  fc_serve_iteration it =
+      serve(&fixture_llama_70b, split(8), (fc_serve_load){.decode_requests = 1, .decode_context = 10});
+  double floor_s = 69.5e9 * 2 / 8 / fixture_h800.memory_bytes_per_s;
+  cr_assert(it.seconds > floor_s && it.seconds < 2.5 * floor_s, "%g s against %g s", it.seconds, floor_s);
+}
+
+Test(serve_step, refuses_what_does_not_divide) {
+  static const struct {
+    fc_serve_plan plan;
+    const char *word;
+  } bad[] = {{{.devices = 8, .tp = 3, .attention_dp = 1, .ep = 1}, "tp * attention_dp"},
+             {{.devices = 3, .tp = 3, .attention_dp = 1, .ep = 1}, "heads"},
+             {{.devices = 8, .tp = 8, .attention_dp = 1, .ep = 3}, "ep must divide"},
+             {{.devices = 512, .tp = 1, .attention_dp = 512, .ep = 512}, "more expert"},
+             {{.devices = 0}, "at least 1"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    char why[256] = "";
+    cr_assert_eq(fc_serve_plan_check(&fixture_deepseek_v3, &bad[i].plan, why), FC_E_DOMAIN);
+    cr_assert(strstr(why, bad[i].word), "'%s' should mention '%s'", why, bad[i].word);
+  }
+  fc_serve_iteration it;
+  fc_serve_plan plan = wide(8, false);
+  cr_assert_eq(
+      fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h800_profile, &plan, &(fc_serve_load){0}),
+      FC_E_DOMAIN);
+  cr_assert_eq(fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h800_profile, &plan,
+                                       &(fc_serve_load){.decode_requests = NAN}),
+               FC_E_DOMAIN);
+}
+
+Test(serve_step, memory) {
+  fc_serve_memory m;
+  fc_serve_plan p = split(8);
+  fc_cost_serve_memory(&m, &fixture_llama_70b, &fixture_h100, &p, 1000);
+  cr_assert_float_eq(m.weight_bytes, 70.55e9 * 2 / 8, 0.02e9);
+  cr_assert_float_eq(m.kv_bytes_per_request, 327680.0 * 1000 / 8, 1);
+  p = wide(144, true);
+  fc_cost_serve_memory(&m, &fixture_deepseek_v3, &fixture_h100, &p, 1000);
+  cr_assert_float_eq(m.kv_bytes_per_request, 70272.0 * 1000, 1, "the latent is whole on every rank");
+  cr_assert(m.weight_bytes > 15e9 && m.weight_bytes < 30e9, "%g", m.weight_bytes);
+  p = split(1);
+  fc_cost_serve_memory(&m, &fixture_llama_405b, &fixture_h100, &p, 1000);
+  cr_assert_lt(m.room_bytes, 0);
+  p = split(8);
+  fc_cost_serve_memory(&m, &fixture_gpt_oss_120b, &fixture_h100, &p, 10128);
+  cr_assert_float_eq(m.kv_bytes_per_request, 2.0 * 64 * 2 * 18 * (10128 + 128), 1,
+                     "windowed layers hold their window");
+}
+
+static const fc_train_plan v3_plan = {.devices = 2048,
+                                      .tp = 1,
+                                      .pp = 16,
+                                      .cp = 1,
+                                      .ep = 64,
+                                      .virtual_stages = 1,
+                                      .micro_batch = 1,
+                                      .global_batch = 15360,
+                                      .sequence = 4096,
+                                      .zero = 1,
+                                      .schedule = FC_SCHEDULE_DUALPIPE,
+                                      .recompute = FC_RECOMPUTE_SELECTIVE,
+                                      .gemm = FC_DTYPE_FP8,
+                                      .expert_imbalance = 1,
+                                      .overlap = 1};
+
+static fc_train_step train(const fc_model *model, const fc_profile *profile, fc_train_plan plan) {
+  fc_train_step s;
+  char why[256];
+  cr_assert_eq(fc_train_plan_check(model, &plan, why), FC_OK, "%s", why);
+  cr_assert_eq(fc_cost_train_step(&s, model, profile, &plan), FC_OK);
+  double sum = s.attention_s + s.dense_s + s.experts_s + s.glue_s + s.head_s + s.launch_s + s.comm_s +
+               s.bubble_s + s.data_s + s.optimizer_s + s.host_s;
+  cr_assert(fabs(sum - s.seconds) <= 1e-9 * s.seconds, "parts sum to %g, not %g", sum, s.seconds);
+  cr_assert(s.watts >= 70 && s.watts <= 700);
+  double useful = fc_model_train_flop_per_token(model, (double)plan.sequence, false) *
+                  (double)(plan.global_batch * plan.sequence) / (double)plan.devices;
+  cr_assert(s.flop > 0.97 * useful, "%s executes %g FLOP a device, useful are %g", model->name, s.flop,
+            useful);
+  return s;
+}
+
+Test(train_step, deepseek_v3_within_a_factor_of_two_of_its_report) {
+  fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, v3_plan);
+  double k_hours_per_t = s.seconds * 2048 / 3600 / (15360.0 * 4096) * 1e12 / 1e3;
+  cr_log_info("DeepSeek-V3: %.1f K GPU-hours a trillion tokens, published 180: %+.0f %%", k_hours_per_t,
+              (k_hours_per_t / 180 - 1) * 100);
+  cr_assert(k_hours_per_t > 90 && k_hours_per_t < 360);
+  fc_train_memory m;
+  fc_cost_train_memory(&m, &fixture_deepseek_v3, &v3_plan);
+  cr_assert_lt(m.total_bytes, fixture_h800.memory_bytes, "it did fit: %g GB", m.total_bytes / 1e9);
+}
+
+Test(train_step, llama_405b_within_a_factor_of_two_of_mlperf) {
+  fc_train_plan plan = {.devices = 512,
+                        .tp = 8,
+                        .pp = 8,
+                        .cp = 2,
+                        .ep = 1,
+                        .virtual_stages = 4,
+                        .micro_batch = 1,
+                        .global_batch = 1152,
+                        .sequence = 8192,
+                        .zero = 1,
+                        .schedule = FC_SCHEDULE_INTERLEAVED,
+                        .gemm = FC_DTYPE_FP8,
+                        .overlap = 0.8};
+  fc_train_step s = train(&fixture_llama_405b, &fixture_h100_profile, plan);
+  cr_log_info("Llama 405B on 512 H100: %.1f s, MLPerf v5.0 55.1 s: %+.0f %%", s.seconds,
+              (s.seconds / 55.1 - 1) * 100);
+  cr_assert(s.seconds > 27.5 && s.seconds < 110);
+}
+
+Test(train_step, recomputation_executes_more_and_keeps_less) {
+  fc_train_plan plan = v3_plan;
+  plan.schedule = FC_SCHEDULE_1F1B;
+  double flop = 0, bytes = INFINITY;
+  for (int r = FC_RECOMPUTE_NONE; r <= FC_RECOMPUTE_FULL; r++) {
+    plan.recompute = (fc_recompute)r;
+    fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+    fc_train_memory m;
+    fc_cost_train_memory(&m, &fixture_deepseek_v3, &plan);
+    cr_assert(s.flop > flop && m.activation_bytes < bytes);
+    flop = s.flop;
+    bytes = m.activation_bytes;
+  }
+}
+
+Test(train_step, better_schedules_idle_less) {
+  fc_train_plan plan = v3_plan;
+  plan.ep = 1; /* no expert communication: only bubbles differ */
+  plan.schedule = FC_SCHEDULE_1F1B;
+  plan.global_batch = 128 * 32;
+  fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+  double plain = s.bubble_s / s.seconds;
+  static const fc_schedule better[] = {FC_SCHEDULE_DUALPIPE, FC_SCHEDULE_ZB1P, FC_SCHEDULE_INTERLEAVED};
+  for (size_t i = 0; i < 3; i++) {
+    plan.schedule = better[i];
+    plan.virtual_stages = 2;
+    s = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+    cr_assert(s.bubble_s / s.seconds < plain, "schedule %d: %g against %g", (int)better[i],
+              s.bubble_s / s.seconds, plain);
+  }
+}
+
+Test(train_step, zero_stages_trade_memory) {
+  fc_train_plan plan = {.devices = 64,
+                        .tp = 1,
+                        .pp = 1,
+                        .cp = 1,
+                        .ep = 1,
+                        .virtual_stages = 1,
+                        .micro_batch = 1,
+                        .global_batch = 512,
+                        .sequence = 8192,
+                        .gemm = FC_DTYPE_BF16,
+                        .overlap = 0.8};
+  double before = INFINITY;
+  for (plan.zero = 0; plan.zero <= 3; plan.zero++) {
+    fc_train_memory m;
+    fc_cost_train_memory(&m, &fixture_llama_8b, &plan);
+    cr_assert_lt(m.total_bytes, before);
+    before = m.total_bytes;
+    (void)train(&fixture_llama_8b, &fixture_h100_profile, plan);
+  }
+  plan.zero = 0;
+  fc_train_memory m;
+  fc_cost_train_memory(&m, &fixture_llama_8b, &plan);
+  /* 8.03 B parameters: 2 + 4 + 12 bytes each (ZeRO, arXiv:1910.02054, counts 16 with BF16 gradients) */
+  cr_assert_float_eq(m.weight_bytes + m.gradient_bytes + m.optimizer_bytes, 18 * 8.03e9, 0.01e9 * 18);
+}
+
+Test(train_step, refuses_what_does_not_divide) {
+  static const struct {
+    size_t member;
+    int64_t value;
+    const char *word;
+  } bad[] = {{offsetof(fc_train_plan, pp), 15, "divide devices"},
+             {offsetof(fc_train_plan, ep), 96, "ep must divide"},
+             {offsetof(fc_train_plan, tp), 0, "at least 1"},
+             {offsetof(fc_train_plan, global_batch), 1000, "global_batch"},
+             {offsetof(fc_train_plan, global_batch), 128 * 31, "DualPipe"},
+             {offsetof(fc_train_plan, pp), 64, "layers"},
+             {offsetof(fc_train_plan, zero), 4, "zero"}};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    fc_train_plan plan = v3_plan;
+    memcpy((char *)&plan + bad[i].member, &bad[i].value, sizeof bad[i].value);
+    char why[256] = "";
+    cr_assert_eq(fc_train_plan_check(&fixture_deepseek_v3, &plan, why), FC_E_DOMAIN, "case %zu", i);
+    cr_assert(strstr(why, bad[i].word), "'%s' should mention '%s'", why, bad[i].word);
+  }
+}

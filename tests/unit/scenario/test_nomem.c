@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fleetcast/base/arena.h>
+#include <fleetcast/scenario/load.h>
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "chaos_malloc.h"
+#include "fleet_text.h"
+#include "scenario_support.h"
+
+/* The arena asks malloc for 64 KiB at a time, so that failing malloc alone visits few paths: the arena's own
+ * calls are made to fail one by one too (-Wl,--wrap). */
+
+void *__real_fc_arena_alloc(fc_arena *arena, size_t size);
+void *__real_fc_arena_array(fc_arena *arena, size_t count, size_t size);
+char *__real_fc_arena_text(fc_arena *arena, const char *text, size_t length);
+void *__wrap_fc_arena_alloc(fc_arena *arena, size_t size);
+void *__wrap_fc_arena_array(fc_arena *arena, size_t count, size_t size);
+char *__wrap_fc_arena_text(fc_arena *arena, const char *text, size_t length);
+
+static struct { size_t calls, victim; } arena_chaos = {0, (size_t)-1};
+
+void *__wrap_fc_arena_alloc(fc_arena *arena, size_t size) {
+  return arena_chaos.calls++ == arena_chaos.victim ? NULL : __real_fc_arena_alloc(arena, size);
+}
+
+void *__wrap_fc_arena_array(fc_arena *arena, size_t count, size_t size) {
+  return arena_chaos.calls++ == arena_chaos.victim ? NULL : __real_fc_arena_array(arena, count, size);
+}
+
+char *__wrap_fc_arena_text(fc_arena *arena, const char *text, size_t length) {
+  return arena_chaos.calls++ == arena_chaos.victim ? NULL : __real_fc_arena_text(arena, text, length);
+}
+
+static const fc_load_options with_data = {
+    .n_data_dirs = 1, .data_dirs = test_data_dirs, .files = &fc_input_disk};
+
+/* Loads, dumps, frees. */
+static fc_status work(void) {
+  static const char *const set[] = {"pools.b.lag=3 d", "services.api.slo.tpot=20 ms"};
+  fc_load_options options = with_data;
+  options.n_set = 2;
+  options.set = set;
+  fc_input *input;
+  fc_status status = fc_input_parse(&input, "x.yaml", fleet, strlen(fleet), &options, NULL);
+  if (status != FC_OK) return status;
+  fc_text text = {0};
+  status = fc_input_dump(input, &text);
+  fc_text_fini(&text);
+  fc_input_free(input);
+  return status;
+}
+
+Test(scenario_nomem, every_malloc) {
+  for (size_t k = 0;; k++) {
+    fc_chaos_arm(k, false);
+    fc_status status = work();
+    bool fired = fc_chaos_disarm();
+    cr_assert_eq(fc_chaos_live(), 0, "leak when allocation %zu fails", k);
+    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
+    if (!fired) {
+      cr_log_info("%zu allocations", k);
+      cr_assert_gt(k, 10);
+      break;
+    }
+  }
+}
+
+Test(scenario_nomem, every_arena_call) {
+  for (size_t k = 0;; k++) {
+    arena_chaos.calls = 0;
+    arena_chaos.victim = k;
+    fc_status status = work();
+    bool fired = arena_chaos.calls > k;
+    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "arena call %zu: %s", k, fc_status_text(status));
+    if (!fired) {
+      cr_log_info("%zu arena calls", k);
+      cr_assert_gt(k, 500);
+      break;
+    }
+  }
+}
+
+static fc_status write_all(void) {
+  fc_text text = {0};
+  fc_status status = fc_input_docs(&text);
+  if (status == FC_OK) status = fc_input_schema(FC_INPUT_SCENARIO, &text);
+  if (status == FC_OK) status = fc_input_explain("memory", &text, NULL);
+  fc_text_fini(&text);
+  return status;
+}
+
+Test(scenario_nomem, texts) {
+  for (size_t k = 0;; k++) {
+    fc_chaos_arm(k, false);
+    fc_status status = write_all();
+    bool fired = fc_chaos_disarm();
+    cr_assert_eq(fc_chaos_live(), 0);
+    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
+    if (!fired) break;
+  }
+}
