@@ -242,6 +242,12 @@ static fc_status take_header(fc_csv_reader *r, fc_diags *d) {
   return FC_OK;
 }
 
+static char *copy_text(const char *text) {
+  size_t size = strlen(text) + 1;
+  char *copy = malloc(size);
+  return copy ? memcpy(copy, text, size) : NULL;
+}
+
 fc_status fc_csv_open(fc_csv_reader **out, const char *source, const char *bytes, size_t length,
                       fc_diags *d) {
   *out = NULL;
@@ -254,7 +260,7 @@ fc_status fc_csv_open(fc_csv_reader **out, const char *source, const char *bytes
   r->p = length ? bytes : "";
   r->end = r->p + length;
   r->line = 1;
-  r->source = strdup(source ? source : "");
+  r->source = copy_text(source ? source : "");
   r->field = malloc(FC_CSV_COLUMNS_MAX * sizeof *r->field);
   fc_status status = r->source && r->field ? take_header(r, d) : FC_E_NOMEM;
   if (status)

@@ -102,6 +102,12 @@ static int open_temporary(fc_file *file) {
   return error;
 }
 
+static char *copy_text(const char *text) {
+  size_t size = strlen(text) + 1;
+  char *copy = malloc(size);
+  return copy ? memcpy(copy, text, size) : NULL;
+}
+
 fc_status fc_file_create(fc_file **out, const char *path) {
   *out = NULL;
   fc_file *file = malloc(sizeof *file);
@@ -114,10 +120,10 @@ fc_status fc_file_create(fc_file **out, const char *path) {
   file->used = 0;
   struct stat st;
   bool exists = stat(path, &st) == 0;
-  file->path = exists ? realpath(path, NULL) : strdup(path); /* through a link: replace its target */
+  file->path = exists ? realpath(path, NULL) : copy_text(path); /* through a link: replace its target */
   int error = 0;
   if (!file->path)
-    error = errno;
+    error = exists ? errno : ENOMEM;
   else if (exists && S_ISDIR(st.st_mode))
     error = EISDIR;
   else if (exists && !S_ISREG(st.st_mode))

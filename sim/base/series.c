@@ -84,10 +84,11 @@ static double integral_approach(const fc_series *s, double v0, double from, doub
     to = start;
   }
   if (from >= to) return tail;
-  double panels = 1 + floor((to - from) * (rate + fabs(log(s->factor_per_year))) * 64), sum = 0;
-  double h = (to - from) / panels;
-  for (double i = 0; i < panels; i++) {
-    double a = from + i * h;
+  double width = to - from, changes = width * (rate + fabs(log(s->factor_per_year))), sum = 0;
+  uint64_t panels = 1 + (uint64_t)(changes * 64);
+  double h = width / (double)panels;
+  for (uint64_t i = 0; i < panels; i++) {
+    double a = from + (double)i * h;
     sum += grown(s, v0, a) + 4 * grown(s, v0, a + h / 2) + grown(s, v0, a + h);
   }
   return tail + sum * h / 6;

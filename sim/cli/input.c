@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* strdup */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

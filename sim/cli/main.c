@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "options.h"
+#include "terminal.h"
 #include "verbs.h"
 
 /* fleetcast VERB ARGS.  Exit status: 0 ok, 1 failed run, 2 usage, 3 invalid input, 4 input/output. */
@@ -52,10 +52,6 @@ static int dispatch(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   int code = dispatch(argc, argv);
-  /* a full disk behind stdout shows only here; a closed pipe is no news to anybody */
-  if (fflush(stdout) || ferror(stdout)) {
-    if (errno != EPIPE) (void)fprintf(stderr, "fleetcast: cannot write to stdout: %s\n", strerror(errno));
-    return code ? code : EXIT_IO;
-  }
-  return code;
+  int printed = cli_print(""); /* what printf left in the buffer */
+  return code ? code : printed;
 }

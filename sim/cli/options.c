@@ -152,10 +152,10 @@ void cli_print_help(FILE *to) {
       "How much compute a fleet needs for inference and for training, of which hardware, at what cost.\n\n",
       to);
   for (size_t i = 0; i < cli_n_verbs(); i++)
-    if (cli_verbs[i].run) (void)fprintf(to, "  %-11s %s\n", cli_verbs[i].name, cli_verbs[i].summary);
+    if (cli_verbs[i].run) (void)fprintf(to, "  %-12s %s\n", cli_verbs[i].name, cli_verbs[i].summary);
   (void)fputs("\nplanned, not in this version:\n", to);
   for (size_t i = 0; i < cli_n_verbs(); i++)
-    if (!cli_verbs[i].run) (void)fprintf(to, "  %-11s %s\n", cli_verbs[i].name, cli_verbs[i].summary);
+    if (!cli_verbs[i].run) (void)fprintf(to, "  %-12s %s\n", cli_verbs[i].name, cli_verbs[i].summary);
   (void)fputs(
       "\n`fleetcast VERB --help` tells more.  Results go to stdout or to -o, everything else to stderr.\n"
       "exit status: 0 ok, 1 failed run, 2 usage, 3 invalid input, 4 input/output\n",

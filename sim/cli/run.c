@@ -125,14 +125,17 @@ static int write_results(const fc_fleet_result *result, const fc_input *input, c
   default: (void)fprintf(stderr, "fleetcast: %s: %s\n", fc_status_text(status), why); return EXIT_FAILED;
   }
   fc_text page = {0};
+  int code;
   status = fc_report_page(&page, result, seed);
-  if (status == FC_OK)
-    (void)fputs(page.bytes, stdout);
-  else
+  if (status == FC_OK) {
+    code = cli_print(page.bytes);
+  } else {
     (void)fprintf(stderr, "fleetcast: %s\n", fc_status_text(status));
+    code = EXIT_FAILED;
+  }
   fc_text_fini(&page);
   if (!s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder);
-  return status ? EXIT_FAILED : EXIT_OK;
+  return code;
 }
 
 int cli_run(const settings *s) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "terminal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +73,15 @@ void cli_show_diags(const fc_diags *d, bool colored) {
   }
   free(text);
   if (d->dropped) (void)fprintf(stderr, "fleetcast: and %zu more\n", d->dropped);
+}
+
+/* --- stdout --- */
+
+int cli_print(const char *text) {
+  if (fputs(text, stdout) != EOF && fflush(stdout) == 0) return EXIT_OK;
+  if (errno != EPIPE) (void)fprintf(stderr, "fleetcast: cannot write to stdout: %s\n", strerror(errno));
+  clearerr(stdout); /* told */
+  return EXIT_IO;
 }
 
 /* --- progress --- */

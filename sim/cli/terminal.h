@@ -18,6 +18,10 @@ bool cli_colored(color wish);
 /* All diagnostics, each with its source line and a caret where the file can still be read. */
 void cli_show_diags(const fc_diags *d, bool colored);
 
+/* Prints to stdout and flushes, so that a full disk is told here and by its name; a closed pipe is no news to
+ * anybody.  @return EXIT_OK or EXIT_IO */
+int cli_print(const char *text);
+
 /* One line, rewritten at most ten times a second; nothing unless stderr is a terminal. */
 typedef struct {
   bool on, shown;

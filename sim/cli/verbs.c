@@ -135,12 +135,10 @@ int cli_check(const settings *s) {
 
 static int print_text(fc_text *text, fc_status status) {
   if (!status) status = fc_text_status(text);
-  if (status)
-    (void)fprintf(stderr, "fleetcast: %s\n", fc_status_text(status));
-  else if (text->bytes)
-    (void)fputs(text->bytes, stdout);
+  if (status) (void)fprintf(stderr, "fleetcast: %s\n", fc_status_text(status));
+  int code = status ? EXIT_FAILED : cli_print(text->bytes ? text->bytes : "");
   fc_text_fini(text);
-  return status ? EXIT_FAILED : EXIT_OK;
+  return code;
 }
 
 int cli_schema(const settings *s) {

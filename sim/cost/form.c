@@ -2,7 +2,6 @@
 #include <fleetcast/cost/form.h>
 
 #include <math.h>
-#include <stdint.h>
 
 double fc_form_smooth_max(double a, double b, double q) {
   double high = a > b ? a : b, low = a > b ? b : a;
@@ -10,15 +9,16 @@ double fc_form_smooth_max(double a, double b, double q) {
   double r = low / high;
   if (q == 1) return high + low;
   if (q == 2) return high * sqrt(1 + r * r);
-  if (q == 4) return high * sqrt(sqrt(1 + r * r * r * r));
   double x = q * log(r);
   if (x < -36) return high; /* below rounding */
-  return high * exp(log1p(exp(x)) / q);
+  return high * exp(log(1 + exp(x)) / q);
 }
 
-/* ceil for 0 <= x < 2^53 without a library call; forgives the rounding of a reciprocal. */
+/* ceil for 0 <= x < 2^51 by rounding at the unit bit of a double: two additions, no conversion, no library
+ * call. Forgives 1e-9 of a reciprocal's rounding. */
 static inline double round_up(double x) {
-  return (double)(int64_t)(x + (1 - 1e-9));
+  const double unit_bit = 6755399441055744.0; /* 1.5 * 2^52 */
+  return x + (0.5 - 1e-9) + unit_bit - unit_bit;
 }
 
 enum { N_BM = 3, N_BN = 4 };
@@ -41,16 +41,16 @@ static double gemm_compute_s(const fc_coef *coef, const fc_geometry *g) {
   double per_units = 1 / g->units;
   double per_rate = coef->flop_per_s > 0 ? g->all_units / coef->flop_per_s : 0;
   double work = 2 * g->k * per_rate;
-  double column_tiles[N_BN], best = INFINITY;
+  double traffic = 64 * coef->tile_traffic, column_tiles[N_BN], t[N_BN], best = (double)INFINITY;
   for (int j = 0; j < N_BN; j++) column_tiles[j] = round_up(g->n * PER_BN[j]);
   for (int i = 0; i < N_BM; i++) {
-    double rows = row_tiles(g, PER_BM[i]) * per_units;
-    for (int j = 0; j < N_BN; j++) {
-      double waves = round_up(rows * column_tiles[j]);
-      double penalty = 1 + coef->tile_traffic * 64 * (PER_BM[i] + PER_BN[j]);
-      double t = waves * (work * BM[i] * BN[j] * penalty + coef->tile_s);
-      if (t < best) best = t;
-    }
+    double rows = row_tiles(g, PER_BM[i]) * per_units, penalty = 1 + traffic * PER_BM[i],
+           column = work * BM[i];
+    for (int j = 0; j < N_BN; j++)
+      t[j] = round_up(rows * column_tiles[j]) *
+             (column * BN[j] * (penalty + traffic * PER_BN[j]) + coef->tile_s);
+    for (int j = 0; j < N_BN; j++)
+      if (t[j] < best) best = t[j];
   }
   return best;
 }
@@ -93,5 +93,5 @@ double fc_form_s(fc_form form, const fc_coef *coef, const fc_geometry *g) {
   case FC_FORM_MEMORY: return fc_form_memory_s(coef, g);
   case FC_FORM_COLLECTIVE: return fc_form_collective_s(coef, g);
   }
-  return NAN;
+  return (double)NAN;
 }

@@ -55,7 +55,7 @@ double fc_op_flop(const fc_op *op) {
   case FC_OP_COUNT: break;
   }
 #undef P
-  return NAN;
+  return (double)NAN;
 }
 
 double fc_op_bytes(const fc_op *op) {
@@ -67,7 +67,7 @@ double fc_op_bytes(const fc_op *op) {
 #undef FC_OP_BYTES
   case FC_OP_COUNT: break;
   }
-  return NAN;
+  return (double)NAN;
 }
 
 /* Expected number of distinct boxes that k of n equally likely boxes' draws hit. */

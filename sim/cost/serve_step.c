@@ -117,7 +117,7 @@ fc_status fc_cost_serve_iteration(fc_serve_iteration *out, const fc_model *model
   out->bytes = meter.bytes;
   out->watts = fmin(meter.device.idle_w + meter.dynamic_j / out->seconds,
                     meter.device.idle_w + meter.device.dynamic_w);
-  out->log_sd = fc_meter_log_sd(&meter);
+  out->log_sd = hypot(fc_meter_log_sd(&meter), FC_SERVE_COMPOSITION_LOG_SD);
   out->clamped = meter.clamped;
   out->outside = meter.outside;
   out->substituted = meter.substituted;

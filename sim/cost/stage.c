@@ -30,7 +30,7 @@ int fc_stage_deal(fc_stage out[3], const fc_model *model, const fc_train_plan *p
 
 fc_stage fc_stage_pacing(const fc_model *model, const fc_train_plan *plan,
                          const double cost_s[FC_KIND_COUNT]) {
-  double layers = (double)model->layers, stages = (double)plan->pp, best = INFINITY;
+  double layers = (double)model->layers, stages = (double)plan->pp, best = (double)INFINITY;
   double least = ceil(layers / stages);
   /* a heavy head may be worth emptying the last stage of layers */
   double most = stages > 1 ? ceil(layers / (stages - 1)) : least;

@@ -53,7 +53,7 @@ double fc_pipeline_bubble_s(fc_schedule schedule, double p, double v, const fc_p
   case FC_SCHEDULE_DUALPIPE:
     return fmax(0, p / 2 - 1) * fmax(0, t->overlapped_s + t->backward_s - 3 * t->weight_s);
   }
-  return NAN;
+  return (double)NAN;
 }
 
 /* One step's inputs, spread out. */
@@ -356,7 +356,7 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   out->flop = meter.flop;
   out->bytes = meter.bytes;
   out->watts = meter.device.idle_w + fmin(meter.dynamic_j / out->seconds, meter.device.dynamic_w);
-  out->log_sd = fc_meter_log_sd(&meter);
+  out->log_sd = hypot(fc_meter_log_sd(&meter), FC_TRAIN_COMPOSITION_LOG_SD);
   out->clamped = meter.clamped;
   out->outside = meter.outside;
   out->substituted = meter.substituted;

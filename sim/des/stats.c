@@ -63,7 +63,8 @@ double fc_level_mean(const fc_level *l, fc_time now) {
 /* --- batches --- */
 
 static void merge_neighbours(fc_batches *b) {
-  for (uint32_t i = 0; i < FC_BATCHES_MAX / 2; i++) b->sum[i] = b->sum[2 * i] + b->sum[2 * i + 1];
+  for (uint32_t i = 0; i < FC_BATCHES_MAX / 2; i++)
+    b->sum[i] = b->sum[(size_t)2 * i] + b->sum[(size_t)2 * i + 1];
   b->n = FC_BATCHES_MAX / 2;
   b->size *= 2;
 }

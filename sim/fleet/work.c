@@ -203,8 +203,10 @@ static fc_status plan_run(fc_fleet *f, size_t o, size_t p, fc_estimate_row *row)
   double roll_flop = def->rollout_tokens * roll.flop_per_token;
   double kept_flop = update_flop + (rollouts == 0 ? roll_flop : 0);
   double rolled_flop = roll_flop + (rollouts == gang ? update_flop : 0);
-  if (rollouts < gang) kept->flop_per_device_s = kept_flop / ((double)(gang - rollouts) * work->seconds);
-  if (rollouts > 0) rolled->flop_per_device_s = rolled_flop / ((double)rollouts * work->seconds);
+  if (rollouts < gang && work->seconds > 0)
+    kept->flop_per_device_s = kept_flop / ((double)(gang - rollouts) * work->seconds);
+  if (rollouts > 0 && work->seconds > 0)
+    rolled->flop_per_device_s = rolled_flop / ((double)rollouts * work->seconds);
   kept->watts = row->estimate.watts * pool->overhead;
   rolled->watts = roll.watts;
   return FC_OK;

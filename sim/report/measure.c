@@ -66,11 +66,9 @@ periods fc_report_periods(const fc_fleet_result *result) {
     }
     out.at[out.n - 1].to = b + 1;
   }
-  fc_civil last = fc_time_to_civil(fc_fleet_bucket_start(result, buckets - 1));
   period *p = &out.at[out.n++];
   *p = (period){.stock = true, .from = buckets - 1, .to = buckets};
-  (void)snprintf(p->label, sizeof p->label, "%04u-%02u-%02u", (unsigned)last.year % 10000u,
-                 (unsigned)last.month % 100u, (unsigned)last.day % 100u);
+  fc_time_format(p->label, fc_fleet_bucket_start(result, buckets - 1));
   return out;
 }
 

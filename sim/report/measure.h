@@ -51,7 +51,7 @@ void fc_report_measure_add(measure *to, const measure *m);
 
 /* Buckets [from, to). */
 typedef struct {
-  char label[16]; /* "all", "2026"; of the stock the day on which its bucket starts */
+  char label[FC_TIME_TEXT]; /* "all", "2026"; of the stock the instant at which its bucket starts */
   bool stock;
   size_t from, to;
 } period;

@@ -216,6 +216,13 @@ static void add_claims(fc_text *out, const measure category[FC_CATEGORY_COUNT]) 
 
 static void add_split(fc_text *out, const totals *sums, const totals *stock, const period *last,
                       bool several) {
+  split_def widest = {.metric = METRIC_DEVICE_HOURS, .training = TRAINING_ALL_RND};
+  split s = fc_report_split(sums->category, &widest);
+  if (!(s.inference > 0) || !(s.training > 0)) {
+    fc_text_printf(out, "\nINFERENCE SHARE: there is no %s in this run\n",
+                   s.inference > 0 ? "training" : "inference");
+    return;
+  }
   fc_text_add(out,
               "\nINFERENCE SHARE of inference + training, whole run (share, and inference : training)\n");
   add_matrix(out, sums->category, false);
@@ -243,7 +250,7 @@ fc_status fc_report_page(fc_text *out, const fc_fleet_result *result, uint64_t s
     add_supply(out, result, &sums);
     add_work(out, &sums);
     fc_page_tokens(out, result, &sums);
-    fc_page_serving(out, result);
+    fc_page_serving(out, result, &sums);
     fc_page_training(out, result, &sums);
     add_split(out, &sums, &stock, &ps.at[ps.n - 1], fc_fleet_buckets(result) > 1);
     status = fc_text_status(out);

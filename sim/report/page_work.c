@@ -56,7 +56,7 @@ void fc_page_tokens(fc_text *out, const fc_fleet_result *result, const totals *s
 /* --- how each service is served --- */
 
 static void put_time(sheet *g, double s) {
-  if (s < 1)
+  if (s < 0.99995)
     fc_sheet_cell(g, "%.1f ms", s * 1e3);
   else
     fc_sheet_cell(g, "%.2f s", s);
@@ -70,7 +70,7 @@ static void put_capacity(sheet *g, const fc_fleet_def *def, const fc_capacity_ro
   fc_sheet_si(g, c->decode_tokens_per_s);
   put_time(g, c->ttft_s);
   put_time(g, c->tpot_s);
-  fc_sheet_cell(g, "%.1f", c->decode_batch);
+  fc_sheet_cell(g, "%.*f", c->decode_batch < 99.95 ? 1 : 0, c->decode_batch);
   fc_sheet_cell(g, "%s, %s", c->prefill_limit ? c->prefill_limit : "-",
                 c->decode_limit ? c->decode_limit : "-");
 }
@@ -96,7 +96,20 @@ static void add_impossible(fc_text *out, const char *what, const char *pool, con
   fc_report_wrap(out, 2, line);
 }
 
-void fc_page_serving(fc_text *out, const fc_fleet_result *result) {
+/* Did the fleet serve it there?  A run that serves nothing anywhere shows every pair. */
+static bool is_used(const fc_fleet_result *result, const totals *sums, const fc_capacity_row *row) {
+  const fc_account *account;
+  size_t n = fc_fleet_accounts(result, &account);
+  const char *service = fc_fleet_result_def(result)->services[row->service].name;
+  if (!(sums->category[FC_CATEGORY_SERVING].v[METRIC_DEVICE_HOURS] > 0)) return true;
+  for (size_t a = 0; a < n; a++)
+    if (account[a].category == FC_CATEGORY_SERVING && account[a].pool == row->pool &&
+        strcmp(account[a].owner, service) == 0)
+      return sums->account[a].v[METRIC_DEVICE_HOURS] > 0;
+  return false;
+}
+
+void fc_page_serving(fc_text *out, const fc_fleet_result *result, const totals *sums) {
   static const char *const names[] = {"service", "pool", "prefill tok/s", "decode tok/s",
                                       "TTFT",    "TPOT", "batch/device",  "bound by"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
@@ -107,15 +120,19 @@ void fc_page_serving(fc_text *out, const fc_fleet_result *result) {
               "\nSERVING at the objective (tokens/s of one device: input that misses the cache; output)\n");
   sheet g;
   head(&g, "llrrrrrl", names);
+  size_t unused = 0;
   for (size_t i = 0; i < n; i++)
-    if (row[i].feasible) put_capacity(&g, def, &row[i]);
+    if (row[i].feasible && is_used(result, sums, &row[i])) put_capacity(&g, def, &row[i]);
   fc_sheet_print(&g, out);
   fc_text_add(out, "plans, after the devices of an instance:\n");
   for (size_t i = 0; i < n; i++)
-    if (row[i].feasible)
+    if (!row[i].feasible)
+      add_impossible(out, def->services[row[i].service].name, def->pools[row[i].pool].name, row[i].why);
+    else if (is_used(result, sums, &row[i]))
       add_serve_plans(out, def, &row[i]);
     else
-      add_impossible(out, def->services[row[i].service].name, def->pools[row[i].pool].name, row[i].why);
+      unused++;
+  if (unused) fc_text_printf(out, "%zu more that could serve and did not: serving.csv\n", unused);
 }
 
 /* --- runs --- */

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <fleetcast/report/write.h>
 
 #include "measure.h"
 #include "table.h"
@@ -47,12 +50,16 @@ static void put_service(series *s, const char *service, const service_totals *t)
 }
 
 /* INV-1 on the numbers as written. */
-static bool adds_up(double installed, double used) {
-  return fabs(used - installed) <= 1e-9 * fmax(installed, used);
+static fc_status check_sum(char *why, const char *date, const char *pool, double installed, double used) {
+  if (fabs(used - installed) <= 1e-9 * fmax(installed, used) || !isfinite(used))
+    return FC_OK; /* INV-9 finds NaN */
+  (void)snprintf(why, FC_REPORT_WHY, "INV-1: %s, %s: %.15g device-hours used, %.15g installed", pool, date,
+                 used, installed);
+  return FC_E_LAW;
 }
 
 fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result,
-                                     const volatile sig_atomic_t *cancel) {
+                                     const volatile sig_atomic_t *cancel, char *why) {
   fc_table_header(t, "date,pool,category,service,metric,value,unit,quantile");
   const fc_fleet_def *def = fc_fleet_result_def(result);
   const fc_account *account;
@@ -81,9 +88,10 @@ fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result,
             fc_report_metric[k].name, m.v[k], fc_report_metric[k].unit);
       used[p] += m.v[METRIC_DEVICE_HOURS];
     }
-    for (size_t p = 0; p < def->n_pools; p++)
-      if (!adds_up(fc_report_rates(result, p, b).installed_device_hours, used[p])) status = FC_E_LAW;
-    if (cancel && *cancel) status = FC_E_CANCELLED;
+    for (size_t p = 0; !status && p < def->n_pools; p++)
+      status = check_sum(why, s.date, def->pools[p].name,
+                         fc_report_rates(result, p, b).installed_device_hours, used[p]);
+    if (!status && cancel && *cancel) status = FC_E_CANCELLED;
   }
   free(used);
   return status;

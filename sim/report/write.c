@@ -27,9 +27,15 @@ static void explain(char *why, const char *folder, const char *name) {
   errno = kept;
 }
 
+static char *copy_text(const char *text) {
+  size_t size = strlen(text) + 1;
+  char *copy = malloc(size);
+  return copy ? memcpy(copy, text, size) : NULL;
+}
+
 /* mkdir -p.  *made is the length of the path of the first folder that was not there; 0: all were. */
 static fc_status make_folders(const char *folder, size_t *made) {
-  char *path = strdup(folder);
+  char *path = copy_text(folder);
   if (!path) return FC_E_NOMEM;
   *made = 0;
   int error = 0;
@@ -55,7 +61,7 @@ static fc_status make_folders(const char *folder, size_t *made) {
 
 /* Takes away the empty folders that make_folders made. */
 static void remove_folders(const char *folder, size_t made) {
-  char *path = made ? strdup(folder) : NULL;
+  char *path = made ? copy_text(folder) : NULL;
   for (size_t n = path ? strlen(path) : 0; path && n >= made && n; n--) {
     if (path[n] != '/' && path[n] != '\0') continue;
     path[n] = '\0';
@@ -64,8 +70,9 @@ static void remove_folders(const char *folder, size_t made) {
   free(path);
 }
 
-static fc_status fill(table t[TABLES], const fc_fleet_result *result, const fc_report_options *options) {
-  fc_status status = fc_report_timeseries_table(&t[TIMESERIES], result, options->cancel);
+static fc_status fill(table t[TABLES], const fc_fleet_result *result, const fc_report_options *options,
+                      char *why) {
+  fc_status status = fc_report_timeseries_table(&t[TIMESERIES], result, options->cancel, why);
   if (!status) status = fc_report_summary_table(&t[SUMMARY], result);
   if (!status) status = fc_report_split_table(&t[SPLIT], result);
   if (status) return status;
@@ -84,9 +91,7 @@ static fc_status prepare(table t[TABLES], table *manifest, const char *folder, c
     fc_status status = fc_table_open(&t[i], folder, names[i]);
     if (status) return status;
   }
-  fc_status status = fill(t, result, options);
-  if (status == FC_E_LAW)
-    (void)snprintf(why, FC_REPORT_WHY, "INV-1: device-hours by category do not add up to the installed ones");
+  fc_status status = fill(t, result, options, why);
   if (status) return status;
   for (int i = 0; i < TABLES; i++) {
     if (t[i].not_finite) {

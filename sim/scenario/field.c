@@ -242,12 +242,10 @@ static bool read_field(fc_reader *r, const fc_field *f, const fc_node *node, voi
 enum { MAX_FIELDS = 48 };
 
 static bool check_keys(fc_reader *r, const fc_schema *schema, const fc_node *map) {
-  const char *keys[MAX_FIELDS + 2];
+  const char *keys[MAX_FIELDS];
   FC_ASSERT(schema->n <= MAX_FIELDS);
   size_t n = 0;
   for (size_t i = 0; i < schema->n; i++) keys[n++] = schema->fields[i].key;
-  keys[n++] = "source";
-  keys[n++] = "note";
   return fc_read_known_keys(r, map, keys, n);
 }
 
@@ -261,7 +259,8 @@ bool fc_read_struct(fc_reader *r, const fc_schema *schema, void *object, const f
   const char *outer = r->cited;
   const fc_node *source = fc_node_find(map, "source");
   if (source && source->kind == FC_NODE_SCALAR) r->cited = source->text;
-  for (size_t i = 0; i < schema->n && r->status != FC_E_NOMEM && !fc_diags_full(r->diags); i++) {
+  size_t i = 0;
+  for (; i < schema->n && r->status != FC_E_NOMEM && !fc_diags_full(r->diags); i++) {
     const fc_field *f = &schema->fields[i];
     const fc_node *node = fc_node_find(map, f->key);
     if (!node) {
@@ -272,6 +271,7 @@ bool fc_read_struct(fc_reader *r, const fc_schema *schema, void *object, const f
     ok = read_field(r, f, node, object) && ok;
     fc_reader_leave(r, mark);
   }
+  ok = ok && i == schema->n;
   if (schema->check && ok) schema->check(r, object, map);
   r->cited = outer;
   return ok && r->status != FC_E_NOMEM;

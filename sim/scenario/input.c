@@ -268,7 +268,9 @@ static fc_status adopt_options(fc_input *input, const fc_load_options *given, co
 }
 
 static fc_status finish(fc_input *input, const char *path, fc_node *root, fc_status status) {
-  fc_status one = apply_overrides(input, root);
+  fc_status one = fc_input_convert_config(input, root);
+  if (one != FC_OK) return one;
+  one = apply_overrides(input, root);
   if (one != FC_OK) status = one;
   if (status == FC_E_NOMEM) return status;
   one = take_kind(input, root, input->options->expect, &input->kind);

@@ -55,6 +55,9 @@ fc_status fc_input_resolve(fc_input *input, fc_input_kind kind, const char *name
                            const void **out);
 /** Reads `path`, parses it, and merges what it includes (include.c). */
 fc_status fc_input_read_tree(fc_input *input, const char *path, fc_node **out);
+/** A Hugging Face config.json (`model_type`, no `kind`) becomes a model file; others stay as they are (hf.c).
+ */
+fc_status fc_input_convert_config(fc_input *input, fc_node *root);
 /** Merges what an already parsed file includes. */
 fc_status fc_input_include(fc_input *input, const char *path, fc_node *root);
 

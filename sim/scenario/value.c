@@ -46,9 +46,14 @@ void fc_reader_leave(fc_reader *r, size_t mark) {
 bool fc_read_known_keys(fc_reader *r, const fc_node *map, const char *const *keys, size_t n) {
   bool ok = true;
   for (const fc_node *child = map->first; child; child = child->next) {
-    bool known = strcmp(child->key, "source") == 0 || strcmp(child->key, "note") == 0;
+    bool known = false;
     for (size_t i = 0; i < n && !known; i++) known = strcmp(child->key, keys[i]) == 0;
     if (known) continue;
+    if (strcmp(child->key, "source") == 0 || strcmp(child->key, "note") == 0) {
+      if (child->kind != FC_NODE_SCALAR)
+        ok = fc_reader_error(r, child, "'%s' must be a text, not %s", child->key, fc_node_word(child));
+      continue;
+    }
     const char *near = fc_diag_nearest(child->key, keys, n);
     if (near)
       ok = fc_reader_key_error(r, child, "unknown key '%.64s'; did you mean '%s'?", child->key, near);

@@ -59,7 +59,7 @@ fc_phase fc_phase_prefill(const fc_demand *d, const fc_serve_plan *plan, bool ha
   fc_serve_memory memory;
   fc_cost_serve_memory(&memory, d->model, d->profile->device, plan, d->cached + d->fresh);
   if (memory.kv_bytes_per_request > memory.room_bytes) return out_of_memory(plan, &memory);
-  double least = INFINITY, transfer = hand_over ? hand_over_s(d, plan) : 0;
+  double least = (double)INFINITY, transfer = hand_over ? hand_over_s(d, plan) : 0;
   fc_phase best = {.fault = FC_FAULT_TTFT, .plan = *plan};
   for (int i = 0; i < N_BUDGET; i++) {
     batch b = batch_of(d, plan, BUDGET[i]);
@@ -154,7 +154,7 @@ static fc_fault mixed_at(point *out, const fc_demand *d, const fc_serve_plan *pl
   double wanted = requests * d->yield * d->fresh / d->output;
   double chunk = fmin(budget, d->fresh);
   if (d->fresh < budget) chunk = fmin(floor(budget / d->fresh), ceil(wanted / d->fresh)) * d->fresh;
-  *out = (point){.share = wanted / chunk, .ttft_s = INFINITY, .tpot_s = INFINITY};
+  *out = (point){.share = wanted / chunk, .ttft_s = (double)INFINITY, .tpot_s = (double)INFINITY};
   if (!(out->share <= FC_SERVE_UTILISATION_MAX)) return FC_FAULT_TTFT;
   double groups = (double)plan->attention_dp;
   if (!decode_at(&out->bare, d, plan, requests)) return FC_FAULT_PROFILE;
@@ -192,7 +192,7 @@ fc_phase fc_phase_mixed(const fc_demand *d, const fc_serve_plan *plan) {
   double cache = cache_requests(d, plan, &memory);
   if (!(cache >= 1)) return out_of_memory(plan, &memory);
   double most = fmin(cache, FC_SERVE_GROUP_BATCH_MAX);
-  fc_phase best = {.plan = *plan, .fault = FC_FAULT_TTFT, .best = INFINITY};
+  fc_phase best = {.plan = *plan, .fault = FC_FAULT_TTFT, .best = (double)INFINITY};
   for (int i = 0; i < N_BUDGET; i++) {
     point p, at;
     fc_fault fault = mixed_at(&at, d, plan, 1, BUDGET[i]);

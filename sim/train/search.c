@@ -98,7 +98,8 @@ static void try_all(search *s) {
   if (p.sequence < 1) p.sequence = 4096; /* DeepSeek-V3's pre-training length (arXiv:2412.19437) */
   if (p.virtual_stages < 1) p.virtual_stages = 1;
   if (p.zero < 1) p.zero = 1;
-  if (p.gemm == FC_DTYPE_FP32) p.gemm = s->model->weights == FC_DTYPE_FP8 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
+  bool fp8 = s->model->weights == FC_DTYPE_FP8 && device->peak_flop_per_s[FC_DTYPE_FP8] > 0;
+  if (p.gemm == FC_DTYPE_FP32) p.gemm = fp8 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
   if (!(p.expert_imbalance >= 1)) p.expert_imbalance = 1;
   if (!(p.overlap > 0)) p.overlap = FC_TRAIN_OVERLAP;
   for (int64_t tp = 1; tp <= node; tp *= 2)
@@ -120,7 +121,7 @@ fc_status fc_train_estimate_auto(fc_train_estimate *out, const fc_model *model, 
                                  char *why) {
   if (why) *why = '\0';
   search s = {.model = model, .profile = profile, .wish = wish, .devices = devices};
-  s.best_s = s.least_bytes = INFINITY;
+  s.best_s = s.least_bytes = (double)INFINITY;
   if (devices >= 1) try_all(&s);
   if (s.tried > 0) return fc_train_estimate_plan(out, model, profile, &s.best, failure, why);
   if (!why) return FC_E_INFEASIBLE;

@@ -14,9 +14,10 @@
 
 #include "fixture_models.h"
 
+/* Processor time, so that a busy machine does not count against the code. */
 static double now_s(void) {
   struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
+  (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Speed of the fleet: 10^6 accelerators in six pools, five services by the hour, four job streams, other AI, failures and
- * preemption, three years of hourly epochs.  L1 is answered by the tests' stand-ins: its time is not the fleet's.
+/* Speed of the fleet: 10^6 accelerators in six pools, five services by the hour, four job streams, other AI,
+ * failures and preemption, three years of hourly epochs.  L1 is answered by the tests' stand-ins: its time is
+ * not the fleet's.
  *
- *      bench_fleet [JOBS [REPEATS]]      default 100000 3;  --quick: 5000 1 */
+ *      bench_fleet [JOBS [REPEATS [LOAD]]]      default 100000 3 1;  --quick: 5000 1
+ *
+ *  LOAD scales the work of the jobs: at 1 they ask for three tenths of the devices, at 4 for more than there
+ * are. */
 #include <fleetcast/fleet/run.h>
 
 #include <math.h>
@@ -65,18 +69,19 @@ static void demand(scene *s) {
   }
 }
 
-static void work(scene *s, double jobs) {
+static void work(scene *s, double jobs, double load) {
   static const char *const name[STREAMS] = {"experiments", "tuning", "post", "sweeps"};
   for (int i = 0; i < STREAMS; i++) {
-    double work_s = 0.3 * DEVICES * fc_time_to_s(LENGTH) / jobs * 1.75; /* of 1.75 H100e a device on average */
+    double work_s =
+        0.3 * DEVICES * fc_time_to_s(LENGTH) / jobs * 1.75; /* of 1.75 H100e a device on average */
     fc_dist size = fc_dist_lognormal_p90(work_s * 0.5, work_s * 2);
     fc_dist gang = fc_dist_lognormal_p90(256, 2048);
     gang.min = 8, gang.max = 16384;
-    s->stream[i] = fake_stream(name[i], &s->model, fake_series(&s->rate[i], jobs / STREAMS / fc_time_to_s(LENGTH)),
-                               size, gang);
+    s->stream[i] = fake_stream(name[i], &s->model,
+                               fake_series(&s->rate[i], jobs / STREAMS / fc_time_to_s(LENGTH)), size, gang);
     s->stream[i].priority = 3 + i;
-    s->stream[i].failure =
-        (fc_failure){.device_mtbf_s = 50700 * 3600.0, .restart_s = 600, .checkpoint_s = 1800, .checkpoint_write_s = 10};
+    s->stream[i].failure = (fc_failure){
+        .device_mtbf_s = 50700 * 3600.0, .restart_s = 600, .checkpoint_s = 1800, .checkpoint_write_s = 10};
   }
   for (int i = 0; i < RUNS; i++) {
     s->run[i] = fake_run("frontier", &s->model, START + i * 200 * FC_DAY, 32768, 32768 * 100 * 90 * 86400.0);
@@ -86,12 +91,12 @@ static void work(scene *s, double jobs) {
   }
 }
 
-static void make(scene *s, double jobs) {
+static void make(scene *s, double jobs, double load) {
   memset(s, 0, sizeof *s);
   s->model = fake_model(7168, 1);
   supply(s);
   demand(s);
-  work(s, jobs);
+  work(s, jobs, load);
   s->other = (fc_other_def){.name = "ads", .share = fake_series(&s->share, 0.1)};
   s->def = (fc_fleet_def){.name = "bench",
                           .start = START,
@@ -134,7 +139,8 @@ static void print_shares(const fc_fleet_result *r) {
   const fc_account *account;
   size_t n = fc_fleet_accounts(r, &account);
   for (size_t a = 0; a < n; a++)
-    for (size_t b = 0; b < fc_fleet_buckets(r); b++) sum[account[a].category] += fc_fleet_account_cell(r, a, b).device_s;
+    for (size_t b = 0; b < fc_fleet_buckets(r); b++)
+      sum[account[a].category] += fc_fleet_account_cell(r, a, b).device_s;
   for (int c = 0; c < FC_CATEGORY_COUNT; c++) all += sum[c];
   for (int c = 0; c < FC_CATEGORY_COUNT; c++)
     if (sum[c] > 0) printf("  %s %.1f %%", fc_category_text((fc_category)c), 100 * sum[c] / all);
@@ -161,8 +167,8 @@ static int once(const scene *s, int repeat) {
   }
   double events = (double)fc_fleet_events_executed(r);
   if (repeat == 0) {
-    printf("jobs %zu (%zu done), failures %lld, preemptions %lld, events %.0f\n", jobs, done, (long long)failures,
-           (long long)preemptions, events);
+    printf("jobs %zu (%zu done), failures %lld, preemptions %lld, events %.0f\n", jobs, done,
+           (long long)failures, (long long)preemptions, events);
     print_shares(r);
   }
   printf("%.3f s  %.0f events/s  %.0f jobs/s\n", wall, events / wall, (double)jobs / wall);
@@ -174,11 +180,13 @@ int main(int argc, char **argv) {
   bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
   double jobs = quick ? 5000 : argc > 1 ? strtod(argv[1], NULL) : 1e5;
   int repeats = quick ? 1 : argc > 2 ? (int)strtol(argv[2], NULL, 10) : 3;
+  double load = !quick && argc > 3 ? strtod(argv[3], NULL) : 1;
   static scene s;
   char cpu[128];
   cpu_name(cpu, sizeof cpu);
-  make(&s, jobs);
-  printf("%s, one core; %.0f devices, %d pools, %lld epochs\n", cpu, DEVICES, POOLS, (long long)(LENGTH / FC_HOUR));
+  make(&s, jobs, load);
+  printf("%s, one core; %.0f devices, %d pools, %lld epochs\n", cpu, DEVICES, POOLS,
+         (long long)(LENGTH / FC_HOUR));
   for (int i = 0; i < repeats; i++)
     if (once(&s, i)) return 1;
   return 0;

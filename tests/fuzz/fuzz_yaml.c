@@ -88,7 +88,7 @@ static void one_quantity(const uint8_t *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  if (size > 64 * 1024) return 0;
+  if (size > ((size_t)64 << 10)) return 0;
   one_quantity(data, size);
   bytes all = {data, size};
   const char *dirs[] = {"data"}, *set[] = {"name=x", "pools[0].lag=1 d"};

@@ -118,7 +118,7 @@ Test(dist, degenerate_widths_are_points) {
 }
 
 Test(dist, invalid) {
-  const double nan = NAN;
+  const double nan = (double)NAN;
   const fc_dist bad[] = {
       {FC_DIST_POINT, nan, 0, 0, -INF, INF},    {FC_DIST_POINT, INF, 0, 0, -INF, INF},
       {FC_DIST_POINT, 3, 0, 0, 4, 5},           {FC_DIST_POINT, 0, 0, 0, 0, 0},

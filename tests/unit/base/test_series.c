@@ -127,7 +127,7 @@ Test(series, unset_and_single) {
 }
 
 Test(series, invalid) {
-  const fc_series_point unordered[] = {{5, 1}, {5, 2}}, not_finite[] = {{0, NAN}},
+  const fc_series_point unordered[] = {{5, 1}, {5, 2}}, not_finite[] = {{0, (double)NAN}},
                         infinite[] = {{0, HUGE_VAL}};
   const fc_series_point negative[] = {{0, 1}, {1, -1}}, zero[] = {{0, 0}};
   const fc_series bad[] = {
@@ -139,7 +139,7 @@ Test(series, invalid) {
       {(fc_series_interp)9, 3, point, FC_GROWTH_HOLD, 0, 0},
       {FC_SERIES_STEP, 3, point, (fc_growth)9, 2, 0},
       {FC_SERIES_STEP, 3, point, FC_GROWTH_EXPONENTIAL, 0, 0},
-      {FC_SERIES_STEP, 3, point, FC_GROWTH_EXPONENTIAL, NAN, 0},
+      {FC_SERIES_STEP, 3, point, FC_GROWTH_EXPONENTIAL, (double)NAN, 0},
       {FC_SERIES_STEP, 3, point, FC_GROWTH_LOGISTIC, 2, 0},
       {FC_SERIES_STEP, 3, point, FC_GROWTH_LOGISTIC, 2, 100},
       {FC_SERIES_STEP, 3, point, FC_GROWTH_GOMPERTZ, 0.5, 500},

@@ -62,7 +62,7 @@ static bool ready(const replay *p, const call *c, int rank, double *at) {
 static double play(replay *p) {
   for (int r = 0; r < RANKS_MAX; r++)
     for (int k = 0; k < CHUNKS_MAX; k++)
-      for (int i = 0; i < MICRO_MAX; i++) p->f_done[r][k][i] = p->b_done[r][k][i] = NAN;
+      for (int i = 0; i < MICRO_MAX; i++) p->f_done[r][k][i] = p->b_done[r][k][i] = (double)NAN;
   int next[RANKS_MAX] = {0};
   double now[RANKS_MAX] = {0}, busy[RANKS_MAX] = {0}, end = 0;
   for (bool moved = true; moved;) {

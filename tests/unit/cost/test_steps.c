@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Serving iterations and training steps: identities, limits, and sanity against published runs (errors
- * themselves are reported by tests/unit/cost/report_anchors and in docs/model.md). */
+/* Serving iterations, training steps and their memory: identities and limits.  Published runs:
+ * test_anchors.c. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -117,7 +117,7 @@ Test(serve_step, refuses_what_does_not_divide) {
       fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h800_profile, &plan, &(fc_serve_load){0}),
       FC_E_DOMAIN);
   cr_assert_eq(fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h800_profile, &plan,
-                                       &(fc_serve_load){.decode_requests = NAN}),
+                                       &(fc_serve_load){.decode_requests = (double)NAN}),
                FC_E_DOMAIN);
 }
 
@@ -172,41 +172,18 @@ static fc_train_step train(const fc_model *model, const fc_profile *profile, fc_
   return s;
 }
 
-Test(train_step, deepseek_v3_within_a_factor_of_two_of_its_report) {
+Test(train_step, deepseek_v3_fits_where_it_was_trained) {
   fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, v3_plan);
-  double k_hours_per_t = s.seconds * 2048 / 3600 / (15360.0 * 4096) * 1e12 / 1e3;
-  cr_log_info("DeepSeek-V3: %.1f K GPU-hours a trillion tokens, published 180: %+.0f %%", k_hours_per_t,
-              (k_hours_per_t / 180 - 1) * 100);
-  cr_assert(k_hours_per_t > 90 && k_hours_per_t < 360);
+  cr_assert_eq(s.micro_batches, 120);
   fc_train_memory m;
   fc_cost_train_memory(&m, &fixture_deepseek_v3, &v3_plan);
-  cr_assert_lt(m.total_bytes, fixture_h800.memory_bytes, "it did fit: %g GB", m.total_bytes / 1e9);
-}
-
-Test(train_step, llama_405b_within_a_factor_of_two_of_mlperf) {
-  fc_train_plan plan = {.devices = 512,
-                        .tp = 8,
-                        .pp = 8,
-                        .cp = 2,
-                        .ep = 1,
-                        .virtual_stages = 4,
-                        .micro_batch = 1,
-                        .global_batch = 1152,
-                        .sequence = 8192,
-                        .zero = 1,
-                        .schedule = FC_SCHEDULE_INTERLEAVED,
-                        .gemm = FC_DTYPE_FP8,
-                        .overlap = 0.8};
-  fc_train_step s = train(&fixture_llama_405b, &fixture_h100_profile, plan);
-  cr_log_info("Llama 405B on 512 H100: %.1f s, MLPerf v5.0 55.1 s: %+.0f %%", s.seconds,
-              (s.seconds / 55.1 - 1) * 100);
-  cr_assert(s.seconds > 27.5 && s.seconds < 110);
+  cr_assert(m.total_bytes > 40e9 && m.total_bytes < fixture_h800.memory_bytes, "%g GB", m.total_bytes / 1e9);
 }
 
 Test(train_step, recomputation_executes_more_and_keeps_less) {
   fc_train_plan plan = v3_plan;
   plan.schedule = FC_SCHEDULE_1F1B;
-  double flop = 0, bytes = INFINITY;
+  double flop = 0, bytes = (double)INFINITY;
   for (int r = FC_RECOMPUTE_NONE; r <= FC_RECOMPUTE_FULL; r++) {
     plan.recompute = (fc_recompute)r;
     fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
@@ -247,7 +224,7 @@ Test(train_step, zero_stages_trade_memory) {
                         .sequence = 8192,
                         .gemm = FC_DTYPE_BF16,
                         .overlap = 0.8};
-  double before = INFINITY;
+  double before = (double)INFINITY;
   for (plan.zero = 0; plan.zero <= 3; plan.zero++) {
     fc_train_memory m;
     fc_cost_train_memory(&m, &fixture_llama_8b, &plan);

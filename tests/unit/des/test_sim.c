@@ -424,10 +424,34 @@ ParameterizedTest(size_t *i, sim, a_million_in_order) {
   check_sorted(MILLION, makers[*i]);
 }
 
+/* A run that stops short must not bring the calendar past the clock: what is then scheduled into the gap
+ * comes first. */
+Test(sim, the_gap_before_a_distant_crowd_stays_open) {
+  enum { EARLY = 100, CROWD = 3000, GAP = 500 }; /* early ones: near must run empty before the crowd */
+  static plan p[CROWD + GAP];
+  const fc_time far = 1000000 * FC_SECOND;
+  fc_rng rng = fc_rng_keyed(10, FC_STREAM_TEST, 0, 0);
+  sorted_check c = {.expected = p};
+  fc_sim *sim = new_sim(0);
+  for (size_t i = 0; i < CROWD + GAP; i++) {
+    double u = fc_rng_uniform(&rng);
+    if (i == CROWD) run(sim, 1000);
+    if (i == CROWD + GAP / 2) run(sim, 2000);
+    p[i].sequence = i;
+    p[i].at = i < EARLY   ? 9 * (fc_time)i
+              : i < CROWD ? far + (fc_time)(u * 1e6)
+                          : 2000 + (fc_time)exp(u * log(1e15));
+    fc_sim_at(sim, p[i].at, 0, check_next, &c, i);
+  }
+  qsort(p, CROWD + GAP, sizeof *p, by_order);
+  run(sim, FC_TIME_MAX);
+  cr_assert_eq(c.done, CROWD + GAP);
+  fc_sim_free(sim);
+}
+
 typedef struct {
   fc_rng rng;
   size_t left;
-  uint64_t last; /* (priority, sequence) of the last that ran, of those scheduled before the storm */
 } storm;
 
 static void breed(fc_sim *sim, void *subject, uint64_t datum) {

@@ -4,13 +4,13 @@
 
 #include <fleetcast/fleet/def.h>
 
-/** The fleet apart from the cost model: stand-ins for L1 whose answers can be done by hand, linked in place of
- *  fc_serve, fc_train, fc_cost and fc_hw.
+/** The fleet apart from the cost model: stand-ins for L1 whose answers can be done by hand, linked in place
+ * of fc_serve, fc_train, fc_cost and fc_hw.
  *
- *   serving   prefill  fake_device.prefill tokens/s a device, decode .decode; instances as the deployment says,
- *             else of one device; busy prefill draws TDP, busy decode halfway between idle and TDP
- *   training  fake_device.train tokens/s a device; 6 FLOP x hidden a token; TDP; fits on >= layers devices
- *   model     forward: 2 FLOP x hidden a token, at any context */
+ *   serving   prefill  fake_device.prefill tokens/s a device, decode .decode; instances as the deployment
+ * says, else of one device; busy prefill draws TDP, busy decode halfway between idle and TDP training
+ * fake_device.train tokens/s a device; 6 FLOP x hidden a token; TDP; fits on >= layers devices model forward:
+ * 2 FLOP x hidden a token, at any context */
 typedef struct fake_device {
   const char *name;
   double prefill, decode, train; /* tokens/s a device; 0: infeasible */

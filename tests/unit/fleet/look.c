@@ -25,7 +25,8 @@ static fc_account_cell total(const fc_fleet_result *r, int32_t pool, fc_category
   size_t n = fc_fleet_accounts(r, &account);
   fc_account_cell sum = {0};
   for (size_t a = 0; a < n; a++) {
-    if (account[a].pool != pool || account[a].category != category || strcmp(account[a].owner, owner) != 0) continue;
+    if (account[a].pool != pool || account[a].category != category || strcmp(account[a].owner, owner) != 0)
+      continue;
     for (size_t b = from; b < to; b++) {
       fc_account_cell c = fc_fleet_account_cell(r, a, b);
       sum.device_s += c.device_s;
@@ -66,7 +67,8 @@ double look_tokens_dropped(const fc_fleet_result *r, size_t service) {
 }
 
 static void hash_bytes(uint64_t *hash, const void *bytes, size_t n) {
-  for (size_t i = 0; i < n; i++) *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+  for (size_t i = 0; i < n; i++)
+    *hash = (*hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
 }
 
 #define HASH(x) hash_bytes(&hash, &(x), sizeof(x))
@@ -94,7 +96,8 @@ uint64_t look_hash(const fc_fleet_result *r) {
   for (size_t s = 0; s < fc_fleet_result_def(r)->n_services; s++)
     for (size_t b = 0; b < n; b++) {
       fc_service_cell c = fc_fleet_service_cell(r, s, b);
-      HASH(c.tokens_in), HASH(c.tokens_served), HASH(c.tokens_dropped), HASH(c.tokens_queued), HASH(c.peak_devices);
+      HASH(c.tokens_in), HASH(c.tokens_served), HASH(c.tokens_dropped), HASH(c.tokens_queued),
+          HASH(c.peak_devices);
     }
   size_t n_jobs = fc_fleet_jobs(r, &job), n_events = fc_fleet_events(r, &event);
   for (size_t j = 0; j < n_jobs; j++) {

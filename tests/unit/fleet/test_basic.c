@@ -115,7 +115,7 @@ Test(basic, headroom_and_units_round_up) {
   scene s;
   set(&s);
   s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 10000));
-  s.service[0].headroom = 0.1;            /* 8.8 prefill, 22 decode */
+  s.service[0].headroom = 0.1; /* 8.8 prefill, 22 decode */
   s.service[0].deployment = (fc_deployment){.disaggregated = true, .prefill.devices = 4, .decode.devices = 8};
   s.def.n_services = 1;
   fc_fleet_result *r = go(&s);
@@ -153,7 +153,8 @@ Test(basic, overload_queues_then_drops) {
   fc_service_cell first = fc_fleet_service_cell(r, 0, 0), later = fc_fleet_service_cell(r, 0, 30);
   cr_assert(look_close(first.tokens_served, rate * DAY_S, 1e-8));
   cr_assert(look_close(later.tokens_served, rate * DAY_S, 1e-8));
-  /* what is served has waited for all its patience: the queue is that of two hours of arrivals, less what leaves */
+  /* what is served has waited for all its patience: the queue is that of two hours of arrivals, less what
+   * leaves */
   cr_assert(later.tokens_queued > 0 && later.tokens_queued <= 7200 * 100000.0, "%g", later.tokens_queued);
   cr_assert(look_close(later.tokens_dropped, (100000 - rate) * DAY_S, 1e-8));
   cr_assert_eq(look_device_s(r, 0, FC_CATEGORY_IDLE, ""), 0);
@@ -251,7 +252,8 @@ Test(basic, gangs_are_whole_nodes_and_writes_take_time) {
   fc_fleet_jobs(r, &job);
   cr_assert_eq(job->devices, 40);
   cr_assert(look_close(fc_time_to_s(job->end - job->start), 10 * DAY_S * 10 / 9, 1e-12));
-  cr_assert(look_close(job->flop, 6000.0 * 33 * 100 * 10 * DAY_S, 1e-12), "padding and writes compute nothing");
+  cr_assert(look_close(job->flop, 6000.0 * 33 * 100 * 10 * DAY_S, 1e-12),
+            "padding and writes compute nothing");
   fc_fleet_result_free(r);
 }
 
@@ -362,7 +364,7 @@ Test(basic, an_rl_run_splits_its_gang) {
   set(&s);
   s.run[0] = fake_run("rl", &s.model, START, 80, 0);
   s.run[0].category = FC_CATEGORY_POST_TRAINING;
-  s.run[0].tokens = 100 * 20 * 4 * DAY_S;            /* 20 devices for 4 days */
+  s.run[0].tokens = 100 * 20 * 4 * DAY_S;             /* 20 devices for 4 days */
   s.run[0].rollout_tokens = 60 * 4 * DAY_S / 0.01025; /* 1000 in / 4000 out: 41 device-seconds per 4000 */
   s.def.n_runs = 1;
   fc_fleet_result *r = go(&s);
@@ -372,7 +374,8 @@ Test(basic, an_rl_run_splits_its_gang) {
   cr_assert(look_close(look_device_s(r, 0, FC_CATEGORY_RL_ROLLOUTS, "rl"), 60 * 4 * DAY_S, 1e-12));
   cr_assert(look_close(look_device_s(r, 0, FC_CATEGORY_POST_TRAINING, "rl"), 20 * 4 * DAY_S, 1e-12));
   cr_assert(look_close(look_flop(r, 0, FC_CATEGORY_POST_TRAINING, "rl"), s.run[0].tokens * 6000, 1e-9));
-  cr_assert(look_close(look_flop(r, 0, FC_CATEGORY_RL_ROLLOUTS, "rl"), s.run[0].rollout_tokens * 1.25 * 2000, 1e-9));
+  cr_assert(look_close(look_flop(r, 0, FC_CATEGORY_RL_ROLLOUTS, "rl"), s.run[0].rollout_tokens * 1.25 * 2000,
+                       1e-9));
   fc_fleet_result_free(r);
 }
 
@@ -387,8 +390,11 @@ Test(basic, lots_arrive_and_retire_on_their_days) {
   s.pool[0].lag_s = 3 * DAY_S;
   s.pool[0].life_s = 30 * DAY_S;
   fc_fleet_result *r = go(&s);
-  static const struct { size_t day; double devices; } expect[] = {
-      {0, 7}, {4, 7}, {5, 17}, {6, 27}, {12, 88}, {13, 98 - 7 + 7}, {14, 108 - 7}, {34, 101}, {35, 91}, {43, 10}, {44, 0}};
+  static const struct {
+    size_t day;
+    double devices;
+  } expect[] = {{0, 7},        {4, 7},    {5, 17},  {6, 27},  {12, 88}, {13, 98 - 7 + 7},
+                {14, 108 - 7}, {34, 101}, {35, 91}, {43, 10}, {44, 0}};
   /* day 13: the seven retire (running since START - 17 d), and the ninth lot is there */
   static const double lots[] = {10, 20, 30, 40, 51, 61, 71, 81, 91, 101};
   for (size_t i = 0; i < sizeof expect / sizeof *expect; i++) {
@@ -403,7 +409,8 @@ Test(basic, lots_arrive_and_retire_on_their_days) {
         sum -= lots[k];
         break;
       }
-    cr_assert_eq(fc_fleet_pool_cell(r, 0, expect[i].day).installed_device_s, sum * DAY_S, "day %zu", expect[i].day);
+    cr_assert_eq(fc_fleet_pool_cell(r, 0, expect[i].day).installed_device_s, sum * DAY_S, "day %zu",
+                 expect[i].day);
   }
   fc_fleet_result_free(r);
 }
@@ -434,10 +441,21 @@ Test(basic, policies_on_deliveries) {
   s.pool[0].n_deliveries = 2;
   s.pool[1] = fake_pool("b", &s.profile, NULL, 0);
   s.def.n_pools = 2;
-  s.policy[0] = (fc_policy_def){.name = "ban", .kind = FC_POLICY_REDIRECT, .date = START + 15 * FC_DAY,
-                                .until = START + 18 * FC_DAY, .pool = 0, .to = 1, .service = -1, .factor = 0.25};
-  s.policy[1] = (fc_policy_def){.name = "tax", .kind = FC_POLICY_SCALE_DELIVERIES, .date = START + 16 * FC_DAY,
-                                .pool = 1, .to = -1, .service = -1, .factor = 0.5};
+  s.policy[0] = (fc_policy_def){.name = "ban",
+                                .kind = FC_POLICY_REDIRECT,
+                                .date = START + 15 * FC_DAY,
+                                .until = START + 18 * FC_DAY,
+                                .pool = 0,
+                                .to = 1,
+                                .service = -1,
+                                .factor = 0.25};
+  s.policy[1] = (fc_policy_def){.name = "tax",
+                                .kind = FC_POLICY_SCALE_DELIVERIES,
+                                .date = START + 16 * FC_DAY,
+                                .pool = 1,
+                                .to = -1,
+                                .service = -1,
+                                .factor = 0.5};
   s.def.n_policies = 2;
   fc_fleet_result *r = go(&s);
   cr_assert_eq(fc_fleet_pool_cell(r, 0, 40).installed_device_s, (100 + 500 + 75 + 200) * DAY_S);
@@ -446,7 +464,8 @@ Test(basic, policies_on_deliveries) {
   const fc_event_row *event;
   size_t n = fc_fleet_events(r, &event), told = 0;
   for (size_t i = 0; i < n; i++)
-    if (strcmp(event[i].kind, "policy") == 0) cr_assert_eq(event[i].at, START + (fc_time)(15 + told++) * FC_DAY);
+    if (strcmp(event[i].kind, "policy") == 0)
+      cr_assert_eq(event[i].at, START + (fc_time)(15 + told++) * FC_DAY);
   cr_assert_eq(told, 2);
   fc_fleet_result_free(r);
 }
@@ -456,15 +475,25 @@ Test(basic, policies_on_demand_and_efficiency) {
   set(&s);
   s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 10000)); /* 28 */
   s.def.n_services = 1;
-  s.policy[0] = (fc_policy_def){.kind = FC_POLICY_SCALE_DEMAND, .date = START + 10 * FC_DAY,
-                                .until = START + 20 * FC_DAY, .pool = -1, .to = -1, .service = 0, .factor = 3};
-  s.policy[1] = (fc_policy_def){.kind = FC_POLICY_SCALE_EFFICIENCY, .date = START + 15 * FC_DAY, .pool = -1,
-                                .to = -1, .service = -1, .factor = 2};
+  s.policy[0] = (fc_policy_def){.kind = FC_POLICY_SCALE_DEMAND,
+                                .date = START + 10 * FC_DAY,
+                                .until = START + 20 * FC_DAY,
+                                .pool = -1,
+                                .to = -1,
+                                .service = 0,
+                                .factor = 3};
+  s.policy[1] = (fc_policy_def){.kind = FC_POLICY_SCALE_EFFICIENCY,
+                                .date = START + 15 * FC_DAY,
+                                .pool = -1,
+                                .to = -1,
+                                .service = -1,
+                                .factor = 2};
   s.def.n_policies = 2;
   fc_fleet_result *r = go(&s);
   static const double devices[] = {28, 84, 42, 14};
   for (size_t i = 0; i < 4; i++)
-    cr_assert_eq(look_device_s_at(r, 0, FC_CATEGORY_SERVING, "chat", (size_t[]){9, 10, 15, 20}[i]), devices[i] * DAY_S);
+    cr_assert_eq(look_device_s_at(r, 0, FC_CATEGORY_SERVING, "chat", (size_t[]){9, 10, 15, 20}[i]),
+                 devices[i] * DAY_S);
   cr_assert_eq(fc_fleet_service_cell(r, 0, 12).tokens_in, 30000 * DAY_S);
   fc_fleet_result_free(r);
 }

@@ -2,6 +2,7 @@
 #include <fleetcast/scenario/load.h>
 
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,27 +165,51 @@ Test(scenario_load, at_most_32_diagnostics) {
   cr_expect(d.dropped > 0);
 }
 
+/* Errors of the YAML alone fill the collector: then nothing is read, and nothing may be checked. */
+Test(scenario_load, collector_full_before_reading) {
+  char text[4096];
+  size_t used = (size_t)sprintf(text, "kind: device\n");
+  for (int i = 0; i < 40; i++) used += (size_t)sprintf(text + used, "name: x\n");
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_input *input;
+  cr_expect_eq(fc_input_parse(&input, "x", text, used, NULL, &d), FC_E_INPUT);
+  cr_expect_eq(d.n, FC_DIAG_MAX);
+}
+
 /* --- what ships --- */
 
-static void ships(const char *kind, const char *const *names, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    char path[512];
-    (void)snprintf(path, sizeof path, FC_SOURCE_DIR "/scenarios/%s/%s.yaml", kind, names[i]);
-    const char *dirs[] = {FC_SOURCE_DIR "/scenarios"};
-    fc_load_options options = {.n_data_dirs = 1, .data_dirs = dirs};
+/* Every .yaml of a folder of scenarios/ loads and reads back; the number of them. */
+static size_t ships(const char *folder) {
+  static const char *const dirs[] = {FC_SOURCE_DIR "/scenarios"};
+  static const fc_load_options options = {.n_data_dirs = 1, .data_dirs = dirs};
+  char path[512];
+  size_t n = 0;
+  (void)snprintf(path, sizeof path, FC_SOURCE_DIR "/scenarios/%s", folder);
+  DIR *dir = opendir(path);
+  cr_assert_not_null(dir, "%s", path);
+  for (const struct dirent *entry; (entry = readdir(dir));) {
+    size_t length = strlen(entry->d_name);
+    if (length < 6 || strcmp(entry->d_name + length - 5, ".yaml") != 0) continue;
+    (void)snprintf(path, sizeof path, FC_SOURCE_DIR "/scenarios/%s%s", folder, entry->d_name);
     fc_input *input = load_ok(path, &options);
     expect_round_trip(input, &options);
     fc_input_free(input);
+    n++;
   }
+  (void)closedir(dir);
+  return n;
 }
 
 Test(scenario_load, shipped_data_loads_and_reads_back) {
-  static const char *const devices[] = {"h100", "h800", "mi300x", "tpu-v7"};
-  static const char *const models[] = {"deepseek-v3", "llama-3.1-8b", "gpt-oss-120b"};
-  static const char *const shapes[] = {"azure-conversation", "deepseek-day"};
-  ships("devices", devices, 4);
-  ships("models", models, 3);
-  ships("shapes", shapes, 2);
+  cr_expect_geq(ships("devices/"), 15);
+  cr_expect_geq(ships("models/"), 5);
+  cr_expect_geq(ships("shapes/"), 2);
+  cr_expect_geq(ships("profiles/"), 15);
+}
+
+Test(scenario_load, shipped_scenarios_load_and_read_back) {
+  cr_expect_geq(ships(""), 4);
 }
 
 Test(scenario_load, h100_is_what_its_datasheet_says) {

@@ -97,7 +97,7 @@ Test(capacity, looser_objectives_never_cost_capacity) {
   const fc_deployment *deployments[] = {&v3_split, &llama_mixed};
   const fc_model *models[] = {&fixture_deepseek_v3, &fixture_llama_70b};
   for (size_t i = 0; i < 2; i++) {
-    double before = INFINITY;
+    double before = (double)INFINITY;
     for (double k = 1; k <= 8; k *= 1.5) {
       fc_serve_capacity c =
           solve(models[i], deployments[i], chat, (fc_slo){.ttft_s = 0.7 * k, .tpot_s = 0.035 * k});
@@ -131,14 +131,15 @@ Test(capacity, mixed_instances_add_up) {
   cr_assert_float_eq(requests * chat.output_tokens * c.tpot_s, c.decode_batch, 1e-6 * c.decode_batch);
 }
 
-/* Verifying two tokens costs an iteration nearly twice the attention and dispatch, so at large batches it buys little;
- * it reaches objectives that one token an iteration cannot. */
+/* Verifying two tokens costs an iteration nearly twice the attention and dispatch, so at large batches it
+ * buys little; it reaches objectives that one token an iteration cannot. */
 Test(capacity, speculation_reaches_tighter_objectives) {
   fc_deployment d = v3_split;
   fc_slo tight = {.ttft_s = 2, .tpot_s = 0.025};
   fc_serve_capacity c;
-  cr_assert_eq(fc_serve_capacity_solve(&c, &fixture_deepseek_v3, &fixture_h800_profile, &d, &chat, &tight, NULL),
-               FC_E_INFEASIBLE);
+  cr_assert_eq(
+      fc_serve_capacity_solve(&c, &fixture_deepseek_v3, &fixture_h800_profile, &d, &chat, &tight, NULL),
+      FC_E_INFEASIBLE);
   d.speculative_tokens = 1.85; /* MTP acceptance 80-90 % (arXiv:2505.09343, section 2.3.3) */
   (void)solve(&fixture_deepseek_v3, &d, chat, tight);
 }
@@ -193,25 +194,4 @@ Test(capacity, says_why_it_cannot) {
     cr_assert_eq(status, cases[i].status, "case %zu: %s", i, why);
     cr_assert(strstr(why, cases[i].word), "case %zu: '%s' should mention '%s'", i, why, cases[i].word);
   }
-}
-
-/* Per-node rates of public deployments; the band only guards against blunders. */
-Test(capacity, sglang_h100_within_a_factor_of_two) {
-  fc_serve_plan plan = v3_split.prefill;
-  plan.expert_imbalance = 1;
-  fc_serve_iteration it;
-  fc_serve_load prefill = {.prefill_tokens = 32 * 16384, .prefill_requests = 32 * 4};
-  cr_assert_eq(fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h100_profile, &plan, &prefill),
-               FC_OK);
-  double rate = 8 * 16384 / it.seconds;
-  cr_log_info("EP32 prefill %.0f tokens/s a node, SGLang 59,337: %+.0f %%", rate, (rate / 59337 - 1) * 100);
-  cr_assert(rate > 29000 && rate < 119000);
-  plan = v3_split.decode;
-  plan.devices = plan.attention_dp = plan.ep = 72;
-  fc_serve_load decode = {.decode_requests = 72 * 256, .decode_context = 2000};
-  cr_assert_eq(fc_cost_serve_iteration(&it, &fixture_deepseek_v3, &fixture_h100_profile, &plan, &decode),
-               FC_OK);
-  rate = 8 * 256 / it.seconds;
-  cr_log_info("EP72 decode %.0f tokens/s a node, SGLang 22,282: %+.0f %%", rate, (rate / 22282 - 1) * 100);
-  cr_assert(rate > 11000 && rate < 45000);
 }

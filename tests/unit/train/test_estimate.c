@@ -33,7 +33,7 @@ Test(goodput, first_order_and_limits) {
   fc_failure f = {.device_mtbf_s = 1e6, .restart_s = 100, .checkpoint_s = 1000, .checkpoint_write_s = 10};
   double first = 1 - 10 / 1010.0 - (100 + 0.5 * 1010) / 1e6; /* write share, lost work, restart */
   cr_assert_float_eq(fc_train_goodput(&f, 1), first, 1e-4);
-  f.device_mtbf_s = INFINITY;
+  f.device_mtbf_s = (double)INFINITY;
   cr_assert_float_eq(fc_train_goodput(&f, 1000), 1000 / 1010.0, 1e-12);
   f.checkpoint_s = 0;
   cr_assert_eq(fc_train_goodput(&f, 1000), 1, "no failures: never checkpoint");

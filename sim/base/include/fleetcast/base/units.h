@@ -8,7 +8,7 @@
 
 /** Quantities with units: `3.35 TB/s`, `80 GB`, `2 USD/h`, `14.8 T tokens`, `56.3 %`, `0.087 USD/kWh`.
  *
- *  Grammar:  quantity = number [scale] [unit] ;  unit = [term] { ("/" [number] | "*" | "-") term } , where "/"
+ *  Grammar:  quantity = number [scale] [unit]; unit = [term] {("/" [number] | "*" | "-") term}, where a slash
  *  divides by what follows up to the next "/" or "*", and "-" joins: "USD/GPU-h", "/yr", "tokens/91.25 d";
  *  term = [SI prefix] symbol ["^" integer].
  *  scale is a word between number and unit: k K M B G T P Q, thousand million billion trillion quadrillion

@@ -40,7 +40,7 @@ typedef struct fc_train_step {
   fc_pipeline_pass pass;
   double flop, bytes;                /* executed by the mean device, recomputation included */
   double watts;                      /* mean draw of the mean device */
-  double log_sd;                     /* spread of ln(seconds) from the profile */
+  double log_sd;                     /* spread of ln(seconds): the profile's kernels, and composing them */
   int clamped, outside, substituted; /* operators at their roofline, outside their fit, by a sibling kernel */
 } fc_train_step;
 
@@ -70,6 +70,11 @@ void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_
 
 /** Bytes a device keeps for the CUDA context, NCCL and dispatch buffers, workspaces and fragmentation.
  *  @source assumption: DeepEP's own buffers take 1-2 GB at EP64, a context with NCCL channels 1-2 GB */
-#define FC_TRAIN_RESERVED_BYTES 3e9
+#define FC_TRAIN_RESERVED_BYTES     3e9
+
+/** Composition error: of ln(step), beside the kernels' own.  Root mean square over the five published runs of
+ *  docs/model.md#errors (0.39, 0.17, 0.37, 0.28, 0.27): states how far off composing has been; corrects
+ * nothing. */
+#define FC_TRAIN_COMPOSITION_LOG_SD 0.31
 
 #endif

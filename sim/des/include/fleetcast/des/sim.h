@@ -11,8 +11,8 @@
 
 /** The event kernel: a clock in integer nanoseconds and a calendar of pending events.
  *
- *  An event is (time, priority, action, subject, datum).  Events run in order of time; at one time in order of
- *  priority, lowest number first; then in the order in which they were scheduled.  Cancelling is O(1).  The
+ *  An event is (time, priority, action, subject, datum).  Events run in order of time; at one time in order
+ * of priority, lowest number first; then in the order in which they were scheduled.  Cancelling is O(1).  The
  *  clock never runs back (INV-3).  One simulation, one thread; any number of simulations side by side.
  *  Knows nothing of GPUs. */
 typedef struct fc_sim fc_sim;
@@ -28,7 +28,8 @@ typedef struct {
 typedef void fc_event_fn(fc_sim *sim, void *subject, uint64_t datum);
 
 /** A simulation whose clock stands at `start`. */
-FC_NODISCARD fc_status fc_sim_new(fc_sim **out, fc_time start);
+FC_NODISCARD
+fc_status fc_sim_new(fc_sim **out, fc_time start);
 void fc_sim_free(fc_sim *sim);
 
 fc_time fc_sim_now(const fc_sim *sim);
@@ -44,11 +45,12 @@ fc_event_id fc_sim_at(fc_sim *sim, fc_time when, int priority, fc_event_fn *acti
 bool fc_sim_cancel(fc_sim *sim, fc_event_id event);
 bool fc_sim_is_pending(const fc_sim *sim, fc_event_id event);
 
-/** Runs every event with time < `until` (so that half-open intervals compose), then sets the clock to `until`;
- *  returns early, the clock at the last event, after fc_sim_stop.  With until = FC_TIME_MAX it runs until the
- *  calendar is empty and leaves the clock at the last event.
+/** Runs every event with time < `until` (so that half-open intervals compose), then sets the clock to
+ * `until`; returns early, the clock at the last event, after fc_sim_stop.  With until = FC_TIME_MAX it runs
+ * until the calendar is empty and leaves the clock at the last event.
  *  @return FC_OK | FC_E_NOMEM (an event could not be scheduled: the run is void) */
-FC_NODISCARD fc_status fc_sim_run(fc_sim *sim, fc_time until);
+FC_NODISCARD
+fc_status fc_sim_run(fc_sim *sim, fc_time until);
 /** Lets the running event be the last of this fc_sim_run. */
 void fc_sim_stop(fc_sim *sim);
 

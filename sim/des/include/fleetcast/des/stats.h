@@ -3,6 +3,7 @@
 #define FC_DES_STATS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <fleetcast/base/time.h>

@@ -61,7 +61,8 @@ typedef struct fc_load_options {
                                   a reader, references stay NULL and includes are errors */
 } fc_load_options;
 
-/** Loads a file.  All strings of `options` may die after the call.
+/** Loads a file; a Hugging Face config.json too, as a model (deepseek_v3, kimi_k2, llama, mistral, qwen2,
+ *  qwen3, qwen3_moe, gpt_oss).  All strings of `options` may die after the call.
  *  @param[out] out   NULL unless FC_OK
  *  @param options    nullable: any kind, no data directories, no overrides
  *  @return FC_OK | FC_E_INPUT (told to d) | FC_E_IO (the file itself cannot be read; told to d) | FC_E_NOMEM

@@ -53,15 +53,19 @@ typedef struct fc_serve_capacity {
       *decode_limit; /* what binds: "TTFT", "TPOT", "KV cache", "batch", "utilisation" */
 } fc_serve_capacity;
 
-/** Assumptions of the closed form; the request-level engine needs none of them. */
-#define FC_SERVE_UTILISATION_MAX 0.95 /* of a prefill server: above it the mean says little; judgement */
-#define FC_SERVE_GROUP_BATCH_MAX                                                                             \
-  1024 /* requests of one attention group; vLLM's default max_num_seqs (H100) */
-#define FC_SERVE_IMBALANCE                                                                                   \
-  1.2 /* expert imbalance when the plan states none: SGLang's EP32 prefill is 18 %                           \
-         faster with perfect balancing than with its default placement (59,337                               \
-         over 50,302 tokens/s, lmsys.org 2025-05-05) */
-#define FC_SERVE_MEMORY_FRACTION 0.9 /* vLLM's default gpu_memory_utilization */
+/* Assumptions of the closed form; the request-level engine needs none of them. */
+
+/** Highest utilisation of a prefill server: above it the mean says little.  @source judgement */
+#define FC_SERVE_UTILISATION_MAX 0.95
+/** Requests of one attention group.  @source vLLM's default max_num_seqs on H100-class devices */
+#define FC_SERVE_GROUP_BATCH_MAX 1024
+/** Expert imbalance when the plan states none.
+ *  @source SGLang: EP32 prefill is 18 % faster with perfect balancing than with its default placement (59,337
+ *          over 50,302 tokens/s a node, lmsys.org 2025-05-05) */
+#define FC_SERVE_IMBALANCE       1.2
+/** Share of memory for weights and cache when the plan states none.
+ *  @source vLLM's default gpu_memory_utilization */
+#define FC_SERVE_MEMORY_FRACTION 0.9
 
 /** `plan` with what it leaves open filled in: devices, tp, attention_dp, ep (0: one another's consequence),
  *  formats (FP32, the zero of the type: weights as released, cache BF16), imbalance, memory fraction. */
