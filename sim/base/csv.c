@@ -232,7 +232,7 @@ static fc_status take_header(fc_csv_reader *r, fc_diags *d) {
   if (kind == ROW_BLANK) return fc_diag_error(d, r->source, row.at, "a header row is missing");
   fc_status status = check_header(r, &row, d);
   if (status) return status;
-  r->name = malloc(row.n * sizeof *r->name);
+  r->name = malloc((row.n + 1) * sizeof *r->name);
   if (!r->name) return FC_E_NOMEM;
   for (size_t i = 0; i < row.n; i++) r->name[i] = r->field[i].text;
   r->columns = row.n;

@@ -179,6 +179,7 @@ void fc_file_printf(fc_file *file, const char *format, ...) {
   char small[256];
   va_list args;
   va_start(args, format);
+  /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): not so */
   int n = vsnprintf(small, sizeof small, format, args);
   va_end(args);
   FC_ASSERT(n >= 0);

@@ -34,7 +34,7 @@ static void add_beside_program(data_dirs *d) {
   path[n] = '\0';
   char *slash = strrchr(path, '/');
   if (!slash) return;
-  (void)strcpy(slash, "/../" FC_CLI_DATA_FROM_BIN);
+  (void)snprintf(slash, sizeof path - (size_t)(slash - path), "/../%s", FC_CLI_DATA_FROM_BIN);
   add_existing(d, path);
 }
 

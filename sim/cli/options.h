@@ -30,12 +30,12 @@ typedef struct {
 typedef enum { OPTION_FLAG, OPTION_TEXT, OPTION_SEED, OPTION_COLOR, OPTION_LIST } option_kind;
 
 typedef struct {
-  char letter; /* 0: none */
   const char *name;
-  option_kind kind;
   const char *argument; /* name of its value in help; NULL for a flag */
-  size_t offset;        /* in settings */
   const char *help;
+  size_t offset; /* in settings */
+  option_kind kind;
+  char letter; /* 0: none */
 } option;
 
 typedef struct verb {

@@ -9,36 +9,28 @@
 
 /* --- the tables --- */
 
-#define HELP                                                                                                 \
-  { 'h', "help", OPTION_FLAG, NULL, offsetof(settings, help), "this text" }
-#define COLOR                                                                                                \
-  {                                                                                                          \
-    0, "color", OPTION_COLOR, "WHEN", offsetof(settings, color),                                             \
-        "auto (a terminal, and no NO_COLOR), always, never"                                                  \
-  }
+#define AT(member) offsetof(settings, member)
+#define SET                                                                                                  \
+  { "set", "KEY.PATH=VALUE", "override a value; may be repeated", AT(set), OPTION_LIST, 0 }
 #define DATA                                                                                                 \
-  {                                                                                                          \
-    0, "data", OPTION_LIST, "DIR", offsetof(settings, data),                                                 \
-        "look for devices/ models/ profiles/ shapes/ here too"                                               \
-  }
+  { "data", "DIR", "look for devices/ models/ profiles/ shapes/ here too", AT(data), OPTION_LIST, 0 }
+#define COLOR                                                                                                \
+  { "color", "WHEN", "auto (a terminal, and no NO_COLOR), always, never", AT(color), OPTION_COLOR, 0 }
+#define HELP                                                                                                 \
+  { "help", NULL, "this text", AT(help), OPTION_FLAG, 'h' }
 
 static const option run_options[] = {
-    {'o', "out", OPTION_TEXT, "DIR", offsetof(settings, out), "folder for the results (default: out/NAME)"},
-    {0, "seed", OPTION_SEED, "N", offsetof(settings, seed),
-     "of the random streams (default: the scenario's)"},
-    {0, "set", OPTION_LIST, "KEY.PATH=VALUE", offsetof(settings, set), "override a value; may be repeated"},
+    {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
+    {"seed", "N", "of the random streams (default: the scenario's)", AT(seed), OPTION_SEED, 0},
+    SET,
     DATA,
-    {'q', "quiet", OPTION_FLAG, NULL, offsetof(settings, quiet), "no progress, no closing remark"},
+    {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},
     COLOR,
     HELP,
 };
 
 static const option check_options[] = {
-    {0, "set", OPTION_LIST, "KEY.PATH=VALUE", offsetof(settings, set), "override a value; may be repeated"},
-    DATA,
-    {'q', "quiet", OPTION_FLAG, NULL, offsetof(settings, quiet), "only what is wrong"},
-    COLOR,
-    HELP,
+    SET, DATA, {"quiet", NULL, "only what is wrong", AT(quiet), OPTION_FLAG, 'q'}, COLOR, HELP,
 };
 
 static const option help_options[] = {HELP};

@@ -33,9 +33,10 @@ void fc_sheet_cell(sheet *g, const char *format, ...) {
   if (!cell) return;
   va_list args;
   va_start(args, format);
+  /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): not so */
   int n = vsnprintf(cell, SHEET_CELL, format, args);
   va_end(args);
-  if (n >= SHEET_CELL) memcpy(cell + SHEET_CELL - 3, "..", 2);
+  if (n >= SHEET_CELL) cell[SHEET_CELL - 3] = cell[SHEET_CELL - 2] = '.';
 }
 
 static int prefix_of(double magnitude) {

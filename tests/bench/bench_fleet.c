@@ -73,7 +73,7 @@ static void work(scene *s, double jobs, double load) {
   static const char *const name[STREAMS] = {"experiments", "tuning", "post", "sweeps"};
   for (int i = 0; i < STREAMS; i++) {
     double work_s =
-        0.3 * DEVICES * fc_time_to_s(LENGTH) / jobs * 1.75; /* of 1.75 H100e a device on average */
+        0.3 * load * DEVICES * fc_time_to_s(LENGTH) / jobs * 1.75; /* of 1.75 H100e a device on average */
     fc_dist size = fc_dist_lognormal_p90(work_s * 0.5, work_s * 2);
     fc_dist gang = fc_dist_lognormal_p90(256, 2048);
     gang.min = 8, gang.max = 16384;
