@@ -17,7 +17,8 @@ static void keep_tail(char *out, size_t capacity, const char *path) {
     (void)snprintf(out, capacity, "...%s", path + length - (capacity - 4));
 }
 
-fc_status fc_diag_add(fc_diags *d, fc_severity severity, const char *source, fc_pos at, const char *format, ...) {
+fc_status fc_diag_add(fc_diags *d, fc_severity severity, const char *source, fc_pos at, const char *format,
+                      ...) {
   if (!d) return FC_E_INPUT;
   if (severity == FC_ERROR) d->n_errors++;
   if (d->n == FC_DIAG_MAX) {

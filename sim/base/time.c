@@ -89,7 +89,8 @@ bool fc_time_parse(fc_time *out, const char *text, size_t length) {
     if (p != end) {
       if (!take_char(&p, end, '-') || !take_digits(&c.day, &p, end, 2)) return false;
       if (take_char(&p, end, 'T')) {
-        if (!take_digits(&c.hour, &p, end, 2) || !take_char(&p, end, ':') || !take_digits(&c.minute, &p, end, 2))
+        if (!take_digits(&c.hour, &p, end, 2) || !take_char(&p, end, ':') ||
+            !take_digits(&c.minute, &p, end, 2))
           return false;
         if (take_char(&p, end, ':') && !take_digits(&c.second, &p, end, 2)) return false;
         (void)take_char(&p, end, 'Z');

@@ -136,6 +136,7 @@ typedef struct fc_owner {
   size_t n_order;
   int32_t *order;    /* feasible pools, in order of preference */
   fc_job_list queue; /* waiting, in order of submission */
+  uint32_t hint;     /* where a job last came back to; FC_NO_JOB: nowhere yet */
   fc_arrivals arrivals;
   uint64_t submitted;
   fc_wide device_ns; /* of its jobs, summed as they are booked */

@@ -36,20 +36,27 @@ void fc_list_remove(fc_fleet *f, fc_job_list *list, uint32_t j) {
   job->prev = job->next = FC_NO_JOB;
 }
 
-/* Indices are in order of submission, and so is the queue: a job that comes back goes near its head. */
+/* Where j belongs in a queue by index, which is the order of submission: before the job returned.  Jobs come
+ * back in bursts, the latest first, so that the last place is near the next. */
+static uint32_t place_in(const fc_fleet *f, const fc_owner *owner, uint32_t j) {
+  bool hinted = owner->hint != FC_NO_JOB && f->job[owner->hint].state == FC_JOB_QUEUED;
+  uint32_t before = hinted ? owner->hint : owner->queue.head;
+  while (before != FC_NO_JOB && before < j) before = f->job[before].next;
+  uint32_t prev = before == FC_NO_JOB ? owner->queue.tail : f->job[before].prev;
+  for (; prev != FC_NO_JOB && prev > j; prev = f->job[prev].prev) before = prev;
+  return before;
+}
+
 void fc_job_enqueue(fc_fleet *f, uint32_t j) {
   fc_job *job = &f->job[j];
-  fc_job_list *queue = &f->owner[job->owner].queue;
+  fc_owner *owner = &f->owner[job->owner];
+  uint32_t before =
+      owner->queue.tail == FC_NO_JOB || owner->queue.tail < j ? FC_NO_JOB : place_in(f, owner, j);
+  list_insert(f, &owner->queue, before, j);
+  if (before != FC_NO_JOB) owner->hint = j;
   job->state = FC_JOB_QUEUED;
   job->queued_since = f->now;
   f->n_queued[job->level]++;
-  if (queue->tail == FC_NO_JOB || queue->tail < j) {
-    fc_list_push(f, queue, j);
-    return;
-  }
-  uint32_t before = queue->head;
-  while (before != FC_NO_JOB && before < j) before = f->job[before].next;
-  list_insert(f, queue, before, j);
 }
 
 /* --- what a job may have --- */

@@ -320,7 +320,7 @@ fc_status fc_service_init(fc_fleet *f, size_t s) {
   fc_demand_def demand = {.rate = &def->tokens_per_s,
                           .shape = def->shape,
                           .burst_sigma = def->burst_sigma,
-                          .burst_s = def->burst_hours,
+                          .burst_s = def->burst_time_s,
                           .n_factors = n,
                           .factors = service->factors};
   service->demand = fc_demand_start(&demand, f->options.seed, fc_entity(def->name, twins));

@@ -300,6 +300,7 @@ static void fill_owner(fc_fleet *f, size_t o) {
   for (size_t i = 0; i < o; i++) twins += fc_name_equal(f->owner[i].name, owner->name);
   owner->entity = fc_entity(owner->name, twins);
   owner->queue = (fc_job_list){FC_NO_JOB, FC_NO_JOB};
+  owner->hint = FC_NO_JOB;
 }
 
 static fc_status plan_owner(fc_fleet *f, size_t o, const int32_t *pools, size_t n_pools) {

@@ -69,7 +69,7 @@ static const fc_field service_fields[] = {
      .help = "Standard deviation of the logarithm of an hourly random factor of mean 1."},
     {.key = "burst_time",
      .kind = FC_FIELD_NUMBER,
-     AT(burst_hours),
+     AT(burst_time_s),
      .dim = DIM_SECONDS,
      .min = 60,
      .max = FC_YEAR_S,

@@ -64,7 +64,7 @@ static void demand(scene *s) {
     s->service[i] = fake_service(name[i], &s->model, tokens);
     s->service[i].shape = &s->shape;
     s->service[i].burst_sigma = 0.2;
-    s->service[i].burst_hours = 3600;
+    s->service[i].burst_time_s = 3600;
     s->service[i].headroom = 0.1;
   }
 }

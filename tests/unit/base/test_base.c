@@ -105,8 +105,11 @@ Test(diag, a_long_path_keeps_its_tail) {
 static const struct {
   const char *word, *nearest;
 } slips[] = {
-    {"gpuz", "gpus"},  {"moedl", "model"},  {"demnad", "demand"}, {"devce", "device"}, {"zzz", NULL},
-    {"", NULL},        {"g", NULL},         {"model", "model"},   {"polls", "pools"},  {"demand_series_x", NULL},
+    {"gpuz", "gpus"},     {"moedl", "model"},
+    {"demnad", "demand"}, {"devce", "device"},
+    {"zzz", NULL},        {"", NULL},
+    {"g", NULL},          {"model", "model"},
+    {"polls", "pools"},   {"demand_series_x", NULL},
 };
 
 ParameterizedTestParameters(diag, nearest) {

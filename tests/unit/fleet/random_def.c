@@ -81,7 +81,7 @@ static void make_services(random_def *s, fc_rng *r) {
     *service = fake_service(name[i], &s->model, tokens);
     if (coin(r, 0.5)) service->shape = &s->shape;
     service->burst_sigma = coin(r, 0.5) ? 0 : real(r, 0, 1);
-    service->burst_hours = real(r, 0, 20000);
+    service->burst_time_s = real(r, 0, 20000);
     service->headroom = coin(r, 0.5) ? 0 : real(r, 0, 0.5);
     service->patience_s = coin(r, 0.2) ? 0 : coin(r, 0.1) ? (double)INFINITY : real(r, 0, 90000);
     service->priority = (int)whole(r, 0, 9);

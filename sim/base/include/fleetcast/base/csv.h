@@ -10,11 +10,11 @@
 
 /** RFC 4180 CSV with a header row, read from memory and written to an fc_file.
  *
- *  The reader keeps nothing but positions: a field is a borrowed slice, unquoted into a buffer of the reader's
- *  when it has to be.  UTF-8 with an optional BOM; LF, CRLF; a NUL byte, a row with the wrong number of fields,
- *  a quote inside a bare field, text after a closing quote or a lone CR is a diagnostic with line and column;
- *  an unterminated quote too, and reading ends there.  Blank lines are skipped where there are two columns or
- *  more.  Written rows end in LF. */
+ *  The reader keeps nothing but positions: a field is a borrowed slice, unquoted into a buffer of the
+ * reader's when it has to be.  UTF-8 with an optional BOM; LF, CRLF; a NUL byte, a row with the wrong number
+ * of fields, a quote inside a bare field, text after a closing quote or a lone CR is a diagnostic with line
+ * and column; an unterminated quote too, and reading ends there.  Blank lines are skipped where there are two
+ * columns or more.  Written rows end in LF. */
 
 enum { FC_CSV_COLUMNS_MAX = 4096 };
 
@@ -28,8 +28,8 @@ typedef struct fc_csv_reader fc_csv_reader;
 
 /** Starts reading and takes the header row.  `bytes` is borrowed for the reader's life.
  *  @return FC_OK | FC_E_INPUT (empty, no header, duplicate column; told to d) | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_csv_open(fc_csv_reader **out, const char *source, const char *bytes, size_t length,
-                                   fc_diags *d);
+FC_NODISCARD
+fc_status fc_csv_open(fc_csv_reader **out, const char *source, const char *bytes, size_t length, fc_diags *d);
 void fc_csv_free(fc_csv_reader *reader);
 size_t fc_csv_columns(const fc_csv_reader *reader);
 const char *fc_csv_column_name(const fc_csv_reader *reader, size_t column);
@@ -37,7 +37,8 @@ const char *fc_csv_column_name(const fc_csv_reader *reader, size_t column);
 ptrdiff_t fc_csv_column(const fc_csv_reader *reader, const char *name);
 /** The next row.  `*row` is an array of fc_csv_columns() fields, or NULL at the end.  A malformed row is told
  *  to d, counted, and skipped.  @return FC_OK | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_csv_next(fc_csv_reader *reader, const fc_csv_field **row, fc_diags *d);
+FC_NODISCARD
+fc_status fc_csv_next(fc_csv_reader *reader, const fc_csv_field **row, fc_diags *d);
 /** Rows skipped because they were malformed. */
 size_t fc_csv_skipped(const fc_csv_reader *reader);
 /** Whole-field finite decimal number in the C locale. */

@@ -37,9 +37,9 @@ void fc_diags_init(fc_diags *d);
 
 /** Adds one diagnostic; `source` may be NULL.  Always returns FC_E_INPUT, so that a parser can
  *  `return fc_diag_error(...)`. */
-fc_status fc_diag_add(fc_diags *d, fc_severity severity, const char *source, fc_pos at, const char *format, ...)
-    FC_PRINTF(5, 6);
-#define fc_diag_error(d, source, at, ...) fc_diag_add((d), FC_ERROR, (source), (at), __VA_ARGS__)
+fc_status fc_diag_add(fc_diags *d, fc_severity severity, const char *source, fc_pos at, const char *format,
+                      ...) FC_PRINTF(5, 6);
+#define fc_diag_error(d, source, at, ...)   fc_diag_add((d), FC_ERROR, (source), (at), __VA_ARGS__)
 #define fc_diag_warning(d, source, at, ...) ((void)fc_diag_add((d), FC_WARNING, (source), (at), __VA_ARGS__))
 
 /** True once FC_DIAG_MAX errors are collected: a parser then stops. */

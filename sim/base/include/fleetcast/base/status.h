@@ -25,7 +25,7 @@ typedef enum fc_status {
 } fc_status;
 
 #if defined(__GNUC__)
-#define FC_NODISCARD __attribute__((warn_unused_result))
+#define FC_NODISCARD          __attribute__((warn_unused_result))
 #define FC_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #else
 #define FC_NODISCARD

@@ -18,7 +18,7 @@ typedef int64_t fc_time;
 #define FC_DAY      (24 * FC_HOUR)
 #define FC_WEEK     (7 * FC_DAY)
 /** Julian year, 365.25 days: what `yr` means as a unit and in growth rates. */
-#define FC_YEAR_S 31557600.0
+#define FC_YEAR_S   31557600.0
 
 /** Nanoseconds of `seconds`, rounded to nearest, saturating at FC_TIME_MAX (also for +inf).
  *  @pre seconds is not NaN */
@@ -26,10 +26,10 @@ fc_time fc_time_from_s(double seconds);
 double fc_time_to_s(fc_time t);
 
 typedef struct {
-  int32_t year;          /* proleptic Gregorian */
-  int32_t month, day;    /* 1-12, 1-31 */
-  int32_t hour, minute;  /* 0-23, 0-59 */
-  int32_t second;        /* 0-59 */
+  int32_t year;         /* proleptic Gregorian */
+  int32_t month, day;   /* 1-12, 1-31 */
+  int32_t hour, minute; /* 0-23, 0-59 */
+  int32_t second;       /* 0-59 */
 } fc_civil;
 
 fc_time fc_time_from_civil(fc_civil civil);

@@ -19,11 +19,12 @@ typedef struct fc_fleet_options {
   /** Called now and then with the share of simulated time done; nullable. */
   void (*progress)(void *context, double share, fc_time now);
   void *context;
-  const volatile sig_atomic_t *cancel; /* set non-zero from a signal handler: returns FC_E_CANCELLED; nullable */
+  const volatile sig_atomic_t
+      *cancel; /* set non-zero from a signal handler: returns FC_E_CANCELLED; nullable */
 } fc_fleet_options;
 
-/** One account: what devices of one pool were used for.  `owner` is the service, run, stream or other_ai entry
- *  by name; "" for idle, down, unexplained. */
+/** One account: what devices of one pool were used for.  `owner` is the service, run, stream or other_ai
+ * entry by name; "" for idle, down, unexplained. */
 typedef struct fc_account {
   int32_t pool;
   fc_category category;
@@ -56,20 +57,20 @@ typedef struct fc_job_row {
   const char *owner;
   uint64_t number; /* within its stream; 0 for a dated run */
   fc_category category;
-  int32_t pool;    /* -1: never placed */
+  int32_t pool; /* -1: never placed */
   int64_t devices;
   fc_time submit, start, end; /* start, end: -1 when not yet */
   fc_job_state state;
-  double work_done;            /* share of its work finished and kept */
+  double work_done; /* share of its work finished and kept */
   double device_s, lost_device_s;
-  double flop;                 /* useful, kept */
+  double flop; /* useful, kept */
   int64_t failures, preemptions;
 } fc_job_row;
 
 typedef struct fc_event_row {
   fc_time at;
-  const char *kind;  /* "policy", "first_delivery", "unmet", "job_impossible", … */
-  const char *what;  /* name */
+  const char *kind; /* "policy", "first_delivery", "unmet", "job_impossible", … */
+  const char *what; /* name */
   double value;
   const char *unit;
 } fc_event_row;
@@ -93,8 +94,9 @@ typedef struct fc_fleet_result fc_fleet_result;
 
 /** @return FC_OK | FC_E_NOMEM | FC_E_CANCELLED | FC_E_LAW (a law broke; fc_fleet_result is still returned so
  *          that its message can be shown) | FC_E_INFEASIBLE (no pool can serve a service; `why` tells) */
-FC_NODISCARD fc_status fc_fleet_run(fc_fleet_result **out, const fc_fleet_def *def,
-                                    const fc_fleet_options *options, char *why);
+FC_NODISCARD
+fc_status fc_fleet_run(fc_fleet_result **out, const fc_fleet_def *def, const fc_fleet_options *options,
+                       char *why);
 void fc_fleet_result_free(fc_fleet_result *result);
 
 /* Getters: borrowed until the result is freed. */

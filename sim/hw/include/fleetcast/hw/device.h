@@ -37,16 +37,16 @@ double fc_dtype_bytes(fc_dtype dtype);
 #define FC_H100E_OP_PER_S 1979e12
 
 typedef struct fc_device {
-  const char *name;   /* file name without .yaml */
-  const char *title;  /* "NVIDIA H100 SXM5 80 GB" */
+  const char *name;  /* file name without .yaml */
+  const char *title; /* "NVIDIA H100 SXM5 80 GB" */
   const char *vendor;
-  fc_time release;    /* first volume availability */
+  fc_time release; /* first volume availability */
 
   double peak_flop_per_s[FC_DTYPE_COUNT]; /* dense, no sparsity; 0: format not supported */
   double memory_bytes;
   double memory_bytes_per_s;
-  double l2_bytes;          /* last on-chip cache before HBM; 0: unknown */
-  int64_t compute_units;    /* SMs, CUs, cores: what tiles are scheduled on */
+  double l2_bytes;       /* last on-chip cache before HBM; 0: unknown */
+  int64_t compute_units; /* SMs, CUs, cores: what tiles are scheduled on */
 
   double scaleup_bytes_per_s;  /* NVLink, xGMI, ICI, NeuronLink: a device's total, both directions */
   int64_t scaleup_devices;     /* devices in one scale-up domain */
@@ -57,9 +57,9 @@ typedef struct fc_device {
   double idle_w;
   double server_w; /* IT power per device of the whole server at full load */
 
-  fc_series rent_usd_per_s;  /* market price of one device, by date */
-  fc_series purchase_usd;    /* price of one device alone, by date */
-  fc_series system_usd;      /* all-in cluster capital per device: server, network, storage; may be unset */
+  fc_series rent_usd_per_s; /* market price of one device, by date */
+  fc_series purchase_usd;   /* price of one device alone, by date */
+  fc_series system_usd;     /* all-in cluster capital per device: server, network, storage; may be unset */
 } fc_device;
 
 /** Peak dense 8-bit operations (FP8, else INT8, else BF16: A100 and TPU v4 count their best) over

@@ -7,8 +7,8 @@
 /** The weekly breath of a load: 168 hourly factors of mean 1.  Loaded from scenarios/shapes/NAME.yaml. */
 typedef struct fc_shape {
   const char *name;
-  double factor[168]; /* hours: 24 or 168 numbers > = 0 of any mean, normalised on loading; [0]: Monday 00-01
-                         local time (24 numbers: every day alike) */
+  double factor[168];  /* hours: 24 or 168 numbers > = 0 of any mean, normalised on loading; [0]: Monday 00-01
+                          local time (24 numbers: every day alike) */
   double utc_offset_s; /* utc_offset: local time minus UTC (default 0 h) */
 } fc_shape;
 
