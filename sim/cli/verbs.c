@@ -159,8 +159,9 @@ int cli_explain(const settings *s) {
 int cli_version(const settings *s) {
   data_dirs data = cli_data("", &(settings){0});
   (void)s;
-  (void)printf("fleetcast %s\nCUDA benchmarks: %s\nMPI: %s\ndata: %s\n", FC_CLI_VERSION,
-               FC_CLI_CUDA ? "yes" : "no", FC_CLI_MPI ? "yes" : "no",
+  (void)printf("fleetcast %s\nCUDA: %s\nMPI: %s\ndata: %s\n", FC_CLI_VERSION,
+               FC_CLI_CUDA ? "found, not used in this version" : "not found",
+               FC_CLI_MPI ? "found, not used in this version" : "not found",
                data.n > 1 ? data.dir[1] : "none found");
   cli_data_free(&data);
   return EXIT_OK;
