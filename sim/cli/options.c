@@ -89,33 +89,43 @@ static bool take_value(settings *out, const option *o, const char *value) {
   return false;
 }
 
-/* One option at argv[*i]; moves *i past its value. */
-static bool take_option(settings *out, const verb *v, int argc, char *const *argv, int *i) {
-  const char *arg = argv[*i], *value = NULL;
-  const option *o;
-  if (arg[1] == '-') {
-    size_t length = strcspn(arg + 2, "=");
-    o = find_long(v, arg + 2, length);
-    if (arg[2 + length]) value = arg + 2 + length + 1;
-    if (!o) complain_option(v, arg, length + 2);
-  } else {
-    o = find_letter(v, arg[1]);
-    if (arg[2]) value = arg + 2;
-    if (!o) complain_option(v, arg, strlen(arg));
-  }
-  if (!o) return false;
-  if (o->kind == OPTION_FLAG && value) {
-    (void)fprintf(stderr, "fleetcast: --%s takes no value\n", o->name);
+/* The value that follows: joined to the option, or the next word. */
+static bool take_argument(settings *out, const option *o, const char *joined, int argc, char *const *argv,
+                          int *i) {
+  if (joined) return take_value(out, o, joined);
+  if (*i + 1 < argc) return take_value(out, o, argv[++*i]);
+  (void)fprintf(stderr, "fleetcast: --%s wants a value: %s\n", o->name, o->argument);
+  return false;
+}
+
+static bool take_long(settings *out, const verb *v, int argc, char *const *argv, int *i) {
+  const char *arg = argv[*i];
+  size_t length = 2 + strcspn(arg + 2, "=");
+  const char *joined = arg[length] ? arg + length + 1 : NULL;
+  const option *o = find_long(v, arg + 2, length - 2);
+  if (!o) {
+    complain_option(v, arg, length);
     return false;
   }
-  if (o->kind != OPTION_FLAG && !value) {
-    if (*i + 1 >= argc) {
-      (void)fprintf(stderr, "fleetcast: --%s wants a value: %s\n", o->name, o->argument);
+  if (o->kind != OPTION_FLAG) return take_argument(out, o, joined, argc, argv, i);
+  if (!joined) return take_value(out, o, NULL);
+  (void)fprintf(stderr, "fleetcast: --%s takes no value\n", o->name);
+  return false;
+}
+
+/* Letters: flags may share a dash, the last may take a value. */
+static bool take_letters(settings *out, const verb *v, int argc, char *const *argv, int *i) {
+  for (const char *p = argv[*i] + 1; *p; p++) {
+    const option *o = find_letter(v, *p);
+    if (!o) {
+      char word[3] = {'-', *p, '\0'};
+      complain_option(v, word, 2);
       return false;
     }
-    value = argv[++*i];
+    if (o->kind != OPTION_FLAG) return take_argument(out, o, p[1] ? p + 1 : NULL, argc, argv, i);
+    if (!take_value(out, o, NULL)) return false;
   }
-  return take_value(out, o, value);
+  return true;
 }
 
 bool cli_parse(settings *out, const verb *v, int argc, char *const *argv, const char **storage) {
@@ -126,7 +136,7 @@ bool cli_parse(settings *out, const verb *v, int argc, char *const *argv, const 
     if (options && strcmp(argv[i], "--") == 0) {
       options = false;
     } else if (options && argv[i][0] == '-' && argv[i][1]) { /* "-" alone is a file */
-      if (!take_option(out, v, argc, argv, &i)) return false;
+      if (!(argv[i][1] == '-' ? take_long : take_letters)(out, v, argc, argv, &i)) return false;
     } else {
       storage[2 * (size_t)argc + out->operand.n++] = argv[i];
     }

@@ -102,6 +102,7 @@ typedef struct {
   size_t slot[1 << 16]; /* index + 1 */
 } sums;
 
+static double *sum_at(sums *s, bool create, const char *format, ...) FC_PRINTF(3, 4);
 static double *sum_at(sums *s, bool create, const char *format, ...) {
   char key[sizeof s->at->key];
   va_list args;

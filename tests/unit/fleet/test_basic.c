@@ -528,6 +528,88 @@ Test(basic, money_of_the_owner) {
   fc_fleet_result_free(r);
 }
 
+/* --- limits --- */
+
+Test(basic, one_device_one_minute) {
+  scene s;
+  set(&s);
+  s.delivery[0].devices = 1;
+  s.def.end = START + FC_MINUTE;
+  s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 1));
+  s.def.n_services = 1;
+  s.run[0] = fake_run("r", &s.model, START + FC_SECOND, 1, 100);
+  s.def.n_runs = 1;
+  fc_fleet_result *r = go(&s);
+  cr_assert_eq(fc_fleet_buckets(r), 1);
+  cr_assert_eq(look_device_s(r, 0, FC_CATEGORY_SERVING, "chat"), 60);
+  cr_assert_eq(fc_fleet_service_cell(r, 0, 0).tokens_served, 60);
+  fc_fleet_result_free(r);
+}
+
+Test(basic, epochs_longer_than_the_run_and_across_buckets) {
+  scene s;
+  static const double epoch_s[] = {1e9, 100000, 7 * 3600, 1800};
+  for (size_t i = 0; i < 4; i++) {
+    set(&s);
+    s.def.epoch_s = epoch_s[i];
+    s.def.bucket = FC_BUCKET_HOUR;
+    s.def.end = START + 5 * FC_DAY + FC_HOUR / 3;
+    s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 10000));
+    s.def.n_services = 1;
+    fc_fleet_result *r = go(&s);
+    cr_assert_eq(fc_fleet_buckets(r), 121);
+    cr_assert_eq(look_device_s(r, 0, FC_CATEGORY_SERVING, "chat"), 28 * (5 * DAY_S + 1200));
+    for (size_t b = 0; b < 120; b++) cr_assert_eq(fc_fleet_service_cell(r, 0, b).tokens_served, 36e6);
+    cr_assert_eq(fc_fleet_service_cell(r, 0, 120).tokens_served, 12e6);
+    fc_fleet_result_free(r);
+  }
+}
+
+Test(basic, no_demand_needs_no_devices) {
+  scene s;
+  set(&s);
+  s.service[0] = fake_service("none", &s.model, fake_series(&s.point[0], 0));
+  s.service[1] = fake_service("unset", &s.model, (fc_series){0});
+  s.stream[0] =
+      fake_stream("never", &s.model, fake_series(&s.point[1], 0), fc_dist_point(1), fc_dist_point(1));
+  s.stream[1] = fake_stream("unset", &s.model, (fc_series){0}, fc_dist_point(1), fc_dist_point(1));
+  s.run[0] = fake_run("after", &s.model, START + 1000 * FC_DAY, 1, 1);
+  s.def.n_services = s.def.n_streams = 2;
+  s.def.n_runs = 1;
+  fc_fleet_result *r = go(&s);
+  cr_assert_eq(look_device_s(r, 0, FC_CATEGORY_IDLE, ""), 60 * DAY_S * 100);
+  cr_assert_eq(fc_fleet_jobs(r, NULL), 0);
+  fc_fleet_result_free(r);
+}
+
+Test(basic, work_of_nothing_takes_a_nanosecond) {
+  scene s;
+  set(&s);
+  s.run[0] = fake_run("empty", &s.model, START, 1, 0);
+  s.stream[0] =
+      fake_stream("tiny", &s.model, fake_series(&s.point[0], 1e-4), fc_dist_point(0), fc_dist_point(0));
+  s.def.n_runs = s.def.n_streams = 1;
+  fc_fleet_result *r = go(&s);
+  const fc_job_row *job;
+  size_t n = fc_fleet_jobs(r, &job);
+  cr_assert_gt(n, 100);
+  for (size_t j = 0; j < n; j++) cr_assert(job[j].state == FC_JOB_DONE && job[j].end == job[j].start + 1);
+  fc_fleet_result_free(r);
+}
+
+Test(basic, a_huge_demand_is_mostly_dropped) {
+  scene s;
+  set(&s);
+  s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 1e18));
+  s.service[0].deployment = (fc_deployment){.disaggregated = true, .prefill.devices = 3, .decode.devices = 7};
+  s.def.n_services = 1;
+  fc_fleet_result *r = go(&s);
+  cr_assert_eq(look_device_s(r, 0, FC_CATEGORY_SERVING, "chat"),
+               (30 + 70) * 60 * DAY_S); /* 70 decode bind at 35,000/s */
+  cr_assert(look_tokens_dropped(r, 0) > 0.99e18 * 59 * DAY_S);
+  fc_fleet_result_free(r);
+}
+
 /* --- control --- */
 
 static void count(void *context, double share, fc_time now) {

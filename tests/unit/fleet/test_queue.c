@@ -153,3 +153,53 @@ Test(queue, the_preempted_move_to_another_pool) {
   cr_assert_eq(job[0].end, START + 10 * FC_DAY + FC_HOUR, "half an hour lost, half an hour to restart");
   fc_fleet_result_free(r);
 }
+
+/* At one priority the first to be submitted starts first, whoever owns it. */
+Test(queue, owners_take_turns_by_submission) {
+  scene s;
+  set(&s);
+  s.run[0] = fake_run("holder", &s.model, START, 100, 100 * 100 * 86400.0);
+  s.run[1] = fake_run("later", &s.model, START + 2 * FC_HOUR, 60, 60 * 100 * 86400.0);
+  s.run[2] = fake_run("earlier", &s.model, START + FC_HOUR, 60, 60 * 100 * 86400.0);
+  s.def.n_runs = 3;
+  fc_fleet_result *r = look_run(&s.def, 1);
+  const fc_job_row *job; /* in order of submission */
+  fc_fleet_jobs(r, &job);
+  cr_assert_str_eq(job[1].owner, "earlier");
+  cr_assert_eq(job[1].start, START + FC_DAY);
+  cr_assert_eq(job[2].start, START + 2 * FC_DAY);
+  fc_fleet_result_free(r);
+}
+
+/* Of equally unimportant jobs the one that was placed last goes: it has least to lose. */
+Test(queue, the_latest_is_preempted_first) {
+  scene s;
+  set(&s);
+  s.run[0] = fake_run("old", &s.model, START, 50, 50 * 100 * 10 * 86400.0);
+  s.run[1] = fake_run("new", &s.model, START + FC_DAY, 50, 50 * 100 * 10 * 86400.0);
+  s.run[2] = fake_run("high", &s.model, START + 2 * FC_DAY, 40, 40 * 100 * 86400.0);
+  s.run[2].priority = 1;
+  s.def.n_runs = 3;
+  fc_fleet_result *r = look_run(&s.def, 1);
+  const fc_job_row *job;
+  fc_fleet_jobs(r, &job);
+  cr_assert_eq(job[0].preemptions, 0);
+  cr_assert_eq(job[1].preemptions, 1);
+  fc_fleet_result_free(r);
+}
+
+/* Priorities outside 0 ... 9 count as the nearest. */
+Test(queue, priorities_are_clamped) {
+  scene s;
+  set(&s);
+  s.run[0] = fake_run("low", &s.model, START, 80, 80 * 100 * 10 * 86400.0);
+  s.run[0].priority = 1000;
+  s.run[1] = fake_run("high", &s.model, START + FC_DAY, 80, 80 * 100 * 86400.0);
+  s.run[1].priority = -1000;
+  s.def.n_runs = 2;
+  fc_fleet_result *r = look_run(&s.def, 1);
+  const fc_job_row *job;
+  fc_fleet_jobs(r, &job);
+  cr_assert_eq(job[1].start, START + FC_DAY);
+  fc_fleet_result_free(r);
+}
