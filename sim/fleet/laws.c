@@ -17,8 +17,8 @@ static void broken(fc_fleet *f, const char *law, const char *where, size_t bucke
   if (r->law[0] != '\0') return; /* the first is told */
   char date[FC_TIME_TEXT];
   fc_time_format(date, f->grid->at[bucket]);
-  snprintf(r->law, sizeof r->law, "%s (%.80s, from %s): %.17g against %.17g", law, where ? where : "", date,
-           left, right);
+  (void)snprintf(r->law, sizeof r->law, "%s (%.80s, from %s): %.17g against %.17g", law, where ? where : "",
+                 date, left, right);
 }
 
 static bool near(double a, double b) {

@@ -54,7 +54,8 @@ static void site_best(const fc_site *s, int64_t devices, int64_t *prefill, int64
   int64_t low = 0, high = devices / pu; /* instances: low is bound by prefill */
   while (low < high) {
     int64_t mid = low + (high - low + 1) / 2;
-    double decode_rate = (double)((devices - mid * pu) / du * du) / s->decode_s;
+    int64_t rest = (devices - mid * pu) / du * du; /* whole decode instances */
+    double decode_rate = (double)rest / s->decode_s;
     if ((double)(mid * pu) / s->prefill_s <= decode_rate)
       low = mid;
     else

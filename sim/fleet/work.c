@@ -77,7 +77,7 @@ static fc_status plan_service(fc_fleet *f, size_t s, fc_capacity_row **row) {
     fc_site *site = &service->site[p];
     site->listed = true;
     if (st == FC_E_INFEASIBLE || st == FC_E_DOMAIN) {
-      if (r->why[0] == '\0') snprintf(r->why, sizeof r->why, "%s", fc_status_text(st));
+      if (r->why[0] == '\0') (void)snprintf(r->why, sizeof r->why, "%s", fc_status_text(st));
       if (first_why[0] == 'n') first_why = r->why;
       continue;
     }
@@ -86,7 +86,7 @@ static fc_status plan_service(fc_fleet *f, size_t s, fc_capacity_row **row) {
     site_fill(site, &r->capacity, &def->request, &f->pool[p]);
   }
   if (any || f->def->n_pools == 0 || def->tokens_per_s.n == 0) return FC_OK;
-  if (f->why) snprintf(f->why, 256, "service '%.60s': %.160s", def->name ? def->name : "", first_why);
+  if (f->why) (void)snprintf(f->why, 256, "service '%.60s': %.160s", def->name ? def->name : "", first_why);
   return FC_E_INFEASIBLE;
 }
 
@@ -144,8 +144,8 @@ static fc_status estimate_run(fc_train_estimate *out, const fc_run_def *def, con
   if (!(plan.expert_imbalance >= 1)) plan.expert_imbalance = 1;
   fc_status st = fc_train_estimate_plan(out, def->model, profile, &plan, failure, why);
   if (st || out->fits) return st;
-  snprintf(why, 256, "the plan needs %.1f GB of a device's %.1f GB", out->memory_bytes / 1e9,
-           profile->device->memory_bytes / 1e9);
+  (void)snprintf(why, 256, "the plan needs %.1f GB of a device's %.1f GB", out->memory_bytes / 1e9,
+                 profile->device->memory_bytes / 1e9);
   return FC_E_INFEASIBLE;
 }
 
@@ -172,7 +172,7 @@ static fc_status plan_run(fc_fleet *f, size_t o, size_t p, fc_estimate_row *row)
   const fc_pool *pool = &f->pool[p];
   fc_work *work = &f->owner[o].work[p];
   if (def->devices <= 0) {
-    snprintf(row->why, sizeof row->why, "a gang of no devices");
+    (void)snprintf(row->why, sizeof row->why, "a gang of no devices");
     return FC_E_INFEASIBLE;
   }
   fc_failure failure = with_mtbf(def->failure, pool->def);
@@ -220,7 +220,7 @@ static fc_status plan_stream(fc_fleet *f, size_t o, size_t p, fc_estimate_row *r
   const fc_device *device = pool->def->profile->device;
   double h100e = fc_device_h100e(device);
   if (!(h100e > 0)) {
-    snprintf(row->why, sizeof row->why, "the device has no 8-bit or 16-bit peak rate");
+    (void)snprintf(row->why, sizeof row->why, "the device has no 8-bit or 16-bit peak rate");
     return FC_E_INFEASIBLE;
   }
   work->device_s_per_work = 1 / h100e;
@@ -230,7 +230,7 @@ static fc_status plan_stream(fc_fleet *f, size_t o, size_t p, fc_estimate_row *r
   fc_status st = FC_E_INFEASIBLE;
   int64_t gang =
       fc_work_gang(work, llround(fmin(fmax(fc_dist_median(&def->devices), 1), STREAM_MAX_DEVICES)));
-  for (; st == FC_E_INFEASIBLE && gang <= 2 * STREAM_MAX_DEVICES; gang *= 2)
+  for (; st == FC_E_INFEASIBLE && gang <= (int64_t)2 * STREAM_MAX_DEVICES; gang *= 2)
     st = fc_train_estimate_auto(&row->estimate, def->model, pool->def->profile, &wish, gang, &failure,
                                 row->why);
   if (st) return st;
@@ -262,7 +262,7 @@ static fc_status plan_work(fc_fleet *f, size_t o, size_t p) {
   bool is_run = o < f->def->n_runs;
   fc_status st = is_run ? plan_run(f, o, p, row) : plan_stream(f, o, p, row);
   if (st == FC_E_INFEASIBLE || st == FC_E_DOMAIN) {
-    if (row->why[0] == '\0') snprintf(row->why, sizeof row->why, "%s", fc_status_text(st));
+    if (row->why[0] == '\0') (void)snprintf(row->why, sizeof row->why, "%s", fc_status_text(st));
     /* a stream's work is device time, whatever its stand-in: its FLOP are then unknown, counted as none */
     work->feasible = !is_run && work->device_s_per_work > 0;
     if (work->feasible && !(fc_line_at(f, p, fc_slot_job(f, o, FC_LINE_KEPT))->watts > 0))

@@ -64,6 +64,8 @@ static const struct {
     {"too few", T("a,b,c\n1,2\n3,4,5\n"), 2, 1, 1, "2 fields in this row; the header has 3", "a|b|c/3|4|5"},
     {"one", T("a,b,c\n1\n3,4,5\n"), 2, 1, 1, "1 field in this row; the header has 3", "a|b|c/3|4|5"},
     {"too many", T("a,b\n1,22,3,4\n5,6\n"), 2, 6, 1, "4 fields in this row; the header has 2", "a|b/5|6"},
+    {"too many, UTF-8", T("a,b\n\xC3\xA9\xC3\xA9,22,3\n5,6\n"), 2, 7, 1,
+     "3 fields in this row; the header has 2", "a|b/5|6"},
     {"too many, quoted", T("a,b\n\"1\",22,3\n5,6\n"), 2, 8, 1, "3 fields in this row; the header has 2",
      "a|b/5|6"},
     {"NUL", T("a,b\n1,x\0y\n5,6\n"), 2, 4, 1, "a NUL byte", "a|b/5|6"},

@@ -15,8 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <fleetcast/base/csv.h>
-
+#include "csv_rows.h"
 #include "fake_result.h"
 
 static char folder[64];
@@ -56,13 +55,6 @@ static fc_status write_to(const char *sub, const fc_fleet_result *r, char *why) 
   return fc_report_write(in(sub, ""), r, NULL, &options, why);
 }
 
-static char *slurp(const char *path) {
-  char *bytes;
-  size_t length;
-  cr_assert_eq(fc_file_read(&bytes, &length, path, 16 << 20), FC_OK, "%s: %s", path, strerror(errno));
-  return bytes;
-}
-
 static int entries(const char *path) {
   DIR *d = opendir(path);
   if (!d) return -1;
@@ -71,75 +63,6 @@ static int entries(const char *path) {
   (void)closedir(d);
   return n - 2;
 }
-
-/* --- a reader of the files, as a user would write one --- */
-
-enum { FIELDS = 24, ROWS = 4000 };
-
-typedef struct {
-  size_t n, columns;
-  char *name[FIELDS];
-  char *field[ROWS][FIELDS];
-} csv;
-
-static csv *read_csv(const char *path) {
-  csv *out = calloc(1, sizeof *out);
-  char *bytes = slurp(path);
-  fc_csv_reader *r;
-  const fc_csv_field *row;
-  fc_diags d;
-  fc_diags_init(&d);
-  cr_assert_eq(fc_csv_open(&r, path, bytes, strlen(bytes), &d), FC_OK);
-  out->columns = fc_csv_columns(r);
-  cr_assert_leq(out->columns, FIELDS);
-  for (size_t c = 0; c < out->columns; c++) out->name[c] = strdup(fc_csv_column_name(r, c));
-  while (fc_csv_next(r, &row, &d) == FC_OK && row) {
-    cr_assert_lt(out->n, ROWS);
-    for (size_t c = 0; c < out->columns; c++) out->field[out->n][c] = strdup(row[c].text);
-    out->n++;
-  }
-  cr_assert_eq(fc_csv_skipped(r), 0, "%s: %s", path, d.n ? d.item[0].text : "");
-  fc_csv_free(r);
-  free(bytes);
-  return out;
-}
-
-static void free_csv(csv *t) {
-  for (size_t i = 0; i < t->n; i++)
-    for (size_t c = 0; c < t->columns; c++) free(t->field[i][c]);
-  for (size_t c = 0; c < t->columns; c++) free(t->name[c]);
-  free(t);
-}
-
-static const char *get(const csv *t, size_t row, const char *column) {
-  for (size_t c = 0; c < t->columns; c++)
-    if (strcmp(t->name[c], column) == 0) return t->field[row][c];
-  cr_assert_fail("no column %s", column);
-  return NULL;
-}
-
-static double number(const csv *t, size_t row, const char *column) {
-  const char *text = get(t, row, column);
-  fc_csv_field field = {.text = text, .length = strlen(text)};
-  double v = NAN;
-  cr_assert(fc_csv_number(&v, &field), "%s: %s", column, text);
-  return v;
-}
-
-/* Do the given columns (pairs name, text; NULL at the end) have these texts? */
-static bool matches(const csv *t, size_t row, const char *const *pairs) {
-  for (; *pairs; pairs += 2)
-    if (strcmp(get(t, row, pairs[0]), pairs[1]) != 0) return false;
-  return true;
-}
-
-static double sum_where(const csv *t, const char *const *pairs) {
-  double sum = 0;
-  for (size_t i = 0; i < t->n; i++)
-    if (matches(t, i, pairs)) sum += number(t, i, "value");
-  return sum;
-}
-#define SUM(t, ...) sum_where((t), (const char *const[]){__VA_ARGS__, NULL})
 
 /* --- laws --- */
 
@@ -193,6 +116,31 @@ Test(report, summary_is_the_sum_of_the_rows) {
                  SUM(s, "period", "2026", "level", "total", "metric", "energy");
   cr_expect(fabs(years / SUM(s, "period", "all", "level", "total", "metric", "energy") - 1) < 1e-14);
   free_csv(t);
+  free_csv(s);
+}
+
+/* Not everything is a sum: means, maxima, last values. */
+Test(report, services_over_a_period) {
+  fc_fleet_result r = fake_result();
+  r.service[0][0].tokens_queued = 7;
+  r.service[0][2].tokens_queued = 5;
+  r.service[0][1].peak_devices = 9999;
+  char why[FC_REPORT_WHY];
+  cr_assert_eq(write_to("", &r, why), FC_OK, "%s", why);
+  csv *s = read_csv(in("", "summary.csv"));
+#define CHAT(p, m) SUM(s, "period", p, "level", "service", "service", "chat", "metric", m)
+  cr_expect(CHAT("all", "tokens_in") == 6e13);
+  cr_expect(CHAT("2025", "tokens_in") == 3e13);
+  cr_expect(CHAT("all", "tokens_queued") == 5);
+  cr_expect(CHAT("all", "devices_peak") == 9999);
+  cr_expect(CHAT("2026", "devices_peak") == 5202);
+  double days[] = {30, 31, 31}, mean = 0;
+  for (int b = 0; b < 3; b++) mean += (r.cell[0][b].device_s + r.cell[9][b].device_s) / 86400 / 92;
+  cr_expect(fabs(CHAT("all", "devices_mean") / mean - 1) < 1e-12);
+  double installed = (days[0] * 10007 + days[1] * 11003 + days[2] * 12011) / 92;
+  cr_expect(fabs(SUM(s, "period", "all", "level", "pool", "pool", "north", "metric", "installed_devices") /
+                     installed -
+                 1) < 1e-12);
   free_csv(s);
 }
 
