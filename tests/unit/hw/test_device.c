@@ -27,7 +27,8 @@ Test(dtype, refuses_what_is_no_format, .signal = SIGABRT) {
   (void)fc_dtype_text((fc_dtype)FC_DTYPE_COUNT);
 }
 
-/* A device's 8-bit rate over the H100's.  Expected values: quotients of the datasheets' dense peaks, by hand. */
+/* A device's 8-bit rate over the H100's.  Expected values: quotients of the datasheets' dense peaks, by hand.
+ */
 typedef struct {
   char name[16];
   double bf16, fp8, int8, fp4; /* TFLOP/s */
@@ -37,12 +38,12 @@ typedef struct {
 ParameterizedTestParameters(device, h100e) {
   static case_h100e cases[] = {
       {"h100", 989, 1979, 1979, 0, 1},
-      {"a100", 312, 0, 624, 0, 0.31531},        /* no FP8: INT8 counts */
+      {"a100", 312, 0, 624, 0, 0.31531}, /* no FP8: INT8 counts */
       {"h20", 148, 296, 296, 0, 0.14957},
       {"gb200", 2500, 5000, 5000, 10000, 2.5265}, /* FP4 never counts */
-      {"b300", 2250, 4500, 0, 13500, 2.2739},   /* no INT8 to speak of: FP8 counts */
+      {"b300", 2250, 4500, 0, 13500, 2.2739},     /* no INT8 to speak of: FP8 counts */
       {"tpu-v6e", 918, 0, 1836, 0, 0.92774},
-      {"ascend-910b", 376, 0, 0, 0, 0.18999},   /* BF16 alone */
+      {"ascend-910b", 376, 0, 0, 0, 0.18999}, /* BF16 alone */
       {"none", 0, 0, 0, 0, 0},
   };
   return cr_make_param_array(case_h100e, cases, sizeof cases / sizeof *cases);

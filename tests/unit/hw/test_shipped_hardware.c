@@ -81,16 +81,19 @@ static void profile_keeps_to_the_datasheet(const char *name) {
   cr_assert_str_eq(p->device_name, name);
   for (int kernel = FC_KERNEL_GEMM; kernel < FC_KERNEL_COUNT; kernel++) {
     const fc_kernel_fit *fit = fc_profile_find(p, (fc_kernel)kernel, FC_DTYPE_BF16);
-    cr_assert(fit && fit->kernel == (fc_kernel)kernel, "%s has no %s", name, fc_kernel_text((fc_kernel)kernel));
+    cr_assert(fit && fit->kernel == (fc_kernel)kernel, "%s has no %s", name,
+              fc_kernel_text((fc_kernel)kernel));
   }
   for (size_t i = 0; i < p->n_kernels; i++) {
     const fc_kernel_fit *fit = &p->kernels[i];
     const fc_coef *c = &fit->coef;
     const char *kernel = fc_kernel_text(fit->kernel);
     double widest = is_collective(fit->kernel) ? d->scaleup_bytes_per_s / 2 : d->memory_bytes_per_s;
-    cr_assert(!above(c->flop_per_s, d->peak_flop_per_s[fit->dtype]), "%s %s: rate above the peak", name, kernel);
+    cr_assert(!above(c->flop_per_s, d->peak_flop_per_s[fit->dtype]), "%s %s: rate above the peak", name,
+              kernel);
     cr_assert(!above(c->bytes_per_s, widest), "%s %s: bandwidth above the datasheet", name, kernel);
-    cr_assert(!above(c->net_bytes_per_s, d->scaleout_bytes_per_s), "%s %s: network above the port", name, kernel);
+    cr_assert(!above(c->net_bytes_per_s, d->scaleout_bytes_per_s), "%s %s: network above the port", name,
+              kernel);
     cr_assert(!is_collective(fit->kernel) || c->net_bytes_per_s > 0, "%s %s has no network", name, kernel);
     cr_assert(fit->spread_systematic >= 0.03 && fit->spread_shape > 0, "%s %s: no spread", name, kernel);
     cr_assert(fit->source && strlen(fit->source) > 20, "%s %s: no source", name, kernel);
@@ -121,7 +124,8 @@ Test(shipped_profiles, have_the_formats_of_their_device) {
   for_each_device(narrow_formats_are_there);
 }
 
-/* Narrower links and the same chip: H800 and H100 share all compute kernels' regime, not their collectives. */
+/* Narrower links and the same chip: H800 and H100 share all compute kernels' regime, not their collectives.
+ */
 Test(shipped_profiles, h800_is_an_h100_with_less_nvlink) {
   fc_input *a = load("profiles", "h800"), *b = load("profiles", "h100");
   const fc_profile *h800 = fc_input_profile(a), *h100 = fc_input_profile(b);

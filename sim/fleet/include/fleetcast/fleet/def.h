@@ -56,7 +56,7 @@ typedef struct fc_service_def {
   fc_request_shape request; /* request: {input: tokens, output: tokens, cache_hit: share} */
   const fc_shape *shape;    /* shape: reference to a file of kind shape; none: flat */
   double burst_sigma;       /* burst: sd of an hourly log-AR(1) factor of mean 1 (default 0) */
-  double burst_time_s;       /* burst_time: its correlation time, [s] (default 1 h) */
+  double burst_time_s;      /* burst_time: its correlation time, [s] (default 1 h) */
   fc_slo slo;               /* slo: {ttft: 2 s, tpot: 50 ms} */
   fc_deployment deployment; /* deployment: {disaggregated, prefill: {…plan}, decode: {…plan},
                                speculative_tokens}; absent: automatic.
