@@ -30,14 +30,15 @@ int fc_stage_deal(fc_stage out[3], const fc_model *model, const fc_train_plan *p
 
 fc_stage fc_stage_pacing(const fc_model *model, const fc_train_plan *plan,
                          const double cost_s[FC_KIND_COUNT]) {
-  double layers = (double)model->layers, stages = (double)plan->pp, best = (double)INFINITY;
-  double least = ceil(layers / stages);
+  int64_t layers = model->layers, stages = plan->pp;
+  int64_t least = (layers + stages - 1) / stages;
   /* a heavy head may be worth emptying the last stage of layers */
-  double most = stages > 1 ? ceil(layers / (stages - 1)) : least;
+  int64_t most = stages > 1 ? (layers + stages - 2) / (stages - 1) : least;
+  double best = (double)INFINITY;
   fc_stage chosen = {0};
-  for (double n = least; n <= most; n++) {
+  for (int64_t n = least; n <= most; n++) {
     fc_stage of[3];
-    int kinds = fc_stage_deal(of, model, plan, n), worst = 0;
+    int kinds = fc_stage_deal(of, model, plan, (double)n), worst = 0;
     double slowest = 0;
     for (int i = 0; i < kinds; i++) {
       double cost = stage_cost(&of[i], cost_s);

@@ -72,7 +72,8 @@ static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc
   st->model = model;
   st->plan = plan;
   st->meter = meter;
-  st->dp = (double)(plan->devices / (plan->tp * plan->pp * plan->cp));
+  int64_t replicas = plan->devices / (plan->tp * plan->pp * plan->cp);
+  st->dp = (double)replicas;
   st->micro_batches = (double)plan->global_batch / (st->dp * (double)plan->micro_batch);
   double sequence = (double)plan->sequence, cp = (double)plan->cp, micro = (double)plan->micro_batch;
   st->tokens = micro * sequence / cp;
@@ -289,7 +290,8 @@ static double stage_hand_over_s(step *st) {
   fc_bill bill = {0};
   fc_op op = {.id = FC_OP_SEND_RECV, .dtype = FC_DTYPE_BF16, .ranks = 2};
   op.payload_bytes = 2 * st->tokens * (double)st->model->hidden / (double)p->tp;
-  op.domain = 2 * (double)(p->devices / p->pp) <= st->layer.domain ? 2 : 1;
+  int64_t stage_devices = p->devices / p->pp;
+  op.domain = 2 * (double)stage_devices <= st->layer.domain ? 2 : 1;
   return once(st, &bill, op, 2 * st->micro_batches) / st->micro_batches;
 }
 

@@ -111,13 +111,14 @@ static bool is_used(const fc_fleet_result *result, const totals *sums, const fc_
 
 void fc_page_serving(fc_text *out, const fc_fleet_result *result, const totals *sums) {
   static const char *const names[] = {"service", "pool", "prefill tok/s", "decode tok/s",
-                                      "TTFT",    "TPOT", "batch/device",  "bound by"};
+                                      "TTFT",    "TPOT", "batch",         "bound by"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
   const fc_capacity_row *row;
   size_t n = fc_fleet_capacities(result, &row);
   if (n == 0) return;
-  fc_text_add(out,
-              "\nSERVING at the objective (tokens/s of one device: input that misses the cache; output)\n");
+  fc_text_add(
+      out,
+      "\nSERVING at the objective, one device (prefill: input that misses the cache; batch: requests)\n");
   sheet g;
   head(&g, "llrrrrrl", names);
   size_t unused = 0;

@@ -223,6 +223,20 @@ static void check_split(const rows *t, sums *all) {
   }
 }
 
+/* ASCII of at most 100 columns, and no number that is not one. */
+static void check_page(const fc_fleet_result *result, uint64_t seed) {
+  fc_text page = {0};
+  cr_assert_eq(fc_report_page(&page, result, seed), FC_OK);
+  for (const char *line = page.bytes; *line;) {
+    size_t n = strcspn(line, "\n");
+    cr_expect_leq(n, 100, "%.*s", (int)n, line);
+    for (size_t i = 0; i < n; i++) cr_expect(line[i] >= ' ' && line[i] <= '~', "%.*s", (int)n, line);
+    line += n + (line[n] == '\n');
+  }
+  cr_expect(!strstr(page.bytes, " nan") && !strstr(page.bytes, " inf ") && !strstr(page.bytes, "-nan "));
+  fc_text_fini(&page);
+}
+
 static void check_scenario(const char *path, const char *data) {
   fc_input *input;
   fc_diags d;
@@ -244,6 +258,7 @@ static void check_scenario(const char *path, const char *data) {
   check_timeseries(&series, all);
   check_summary(&summary, all);
   check_split(&split, all);
+  check_page(result, def->seed);
   free_rows(&series);
   free_rows(&summary);
   free_rows(&split);

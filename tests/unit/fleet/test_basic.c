@@ -612,6 +612,22 @@ Test(basic, a_huge_demand_is_mostly_dropped) {
 
 /* --- control --- */
 
+/* INV-9, by an L1 that answers nonsense: the run fails and still shows its result. */
+Test(basic, a_broken_law_is_told_with_the_result) {
+  scene s;
+  set(&s);
+  fake_device bad = fake_plain;
+  bad.tdp_w = (double)NAN;
+  fake_profile_make(&s.profile, &bad);
+  s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 1000));
+  s.def.n_services = 1;
+  fc_fleet_result *r;
+  cr_assert_eq(fc_fleet_run(&r, &s.def, NULL, NULL), FC_E_LAW);
+  cr_assert_not_null(r);
+  cr_assert_eq(strncmp(fc_fleet_result_law(r), "INV-", 4), 0, "%s", fc_fleet_result_law(r));
+  fc_fleet_result_free(r);
+}
+
 static void count(void *context, double share, fc_time now) {
   (void)now;
   cr_assert(share >= 0 && share <= 1);

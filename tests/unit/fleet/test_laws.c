@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Laws on random scenarios: fc_fleet_run checks its own, the test checks again from outside. */
+/* Laws on random scenarios: fc_fleet_run checks INV-1, 2, 3, 7, 9 and 10 itself (FC_E_LAW fails the test);
+ * INV-1 and INV-2 are checked again from outside, on the exported numbers. */
 #include <fleetcast/fleet/run.h>
 
 #include <math.h>
