@@ -75,13 +75,16 @@ const char *fc_diag_nearest(const char *word, const char *const *candidates, siz
   if (length == 0 || length > WORD_MAX) return NULL;
   size_t best = 2 + length / 4;
   if (best > length) best = length;
+  size_t best_prefix = 0;
   const char *nearest = NULL;
   for (size_t i = 0; i < n; i++) {
-    size_t other = strlen(candidates[i]);
+    size_t other = strlen(candidates[i]), prefix = 0;
     if (other > WORD_MAX) continue;
     size_t distance = edit_distance(word, length, candidates[i], other);
-    if (distance < best) {
+    while (word[prefix] && word[prefix] == candidates[i][prefix]) prefix++;
+    if (distance < best || (nearest && distance == best && prefix > best_prefix)) {
       best = distance;
+      best_prefix = prefix;
       nearest = candidates[i];
     }
   }

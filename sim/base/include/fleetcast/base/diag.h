@@ -50,7 +50,7 @@ bool fc_diags_full(const fc_diags *d);
 size_t fc_diag_format(char *out, size_t capacity, const fc_diag *diag);
 
 /** Of `n` candidate words the one nearest to `word` by edit distance, if near enough to be a typing slip
- *  (distance <= 1 + length/4, and below the length); else NULL. */
+ *  (distance <= 1 + length/4, and below the length); of equals the one that begins alike; else NULL. */
 const char *fc_diag_nearest(const char *word, const char *const *candidates, size_t n);
 
 #endif
