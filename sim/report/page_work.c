@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "page.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,12 +63,18 @@ static void put_time(sheet *g, double s) {
     fc_sheet_cell(g, "%.2f s", s);
 }
 
+/* One standard deviation of a logarithm, as a share. */
+static void put_spread(sheet *g, double log_sd) {
+  fc_sheet_cell(g, "%.0f %%", 100 * expm1(log_sd));
+}
+
 static void put_capacity(sheet *g, const fc_fleet_def *def, const fc_capacity_row *row) {
   const fc_serve_capacity *c = &row->capacity;
   fc_sheet_cell(g, "%.18s", def->services[row->service].name);
   fc_sheet_cell(g, "%.14s", def->pools[row->pool].name);
   fc_sheet_si(g, c->prefill_tokens_per_s);
   fc_sheet_si(g, c->decode_tokens_per_s);
+  put_spread(g, fmax(c->prefill_log_sd, c->decode_log_sd));
   put_time(g, c->ttft_s);
   put_time(g, c->tpot_s);
   fc_sheet_cell(g, "%.*f", c->decode_batch < 99.95 ? 1 : 0, c->decode_batch);
@@ -110,17 +117,16 @@ static bool is_used(const fc_fleet_result *result, const totals *sums, const fc_
 }
 
 void fc_page_serving(fc_text *out, const fc_fleet_result *result, const totals *sums) {
-  static const char *const names[] = {"service", "pool", "prefill tok/s", "decode tok/s",
-                                      "TTFT",    "TPOT", "batch",         "bound by"};
+  static const char *const names[] = {"service", "pool", "prefill/s", "decode/s", "sd",
+                                      "TTFT",    "TPOT", "batch",     "bound by"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
   const fc_capacity_row *row;
   size_t n = fc_fleet_capacities(result, &row);
   if (n == 0) return;
-  fc_text_add(
-      out,
-      "\nSERVING at the objective, one device (prefill: input that misses the cache; batch: requests)\n");
+  fc_text_add(out, "\nSERVING at the objective: tokens/s of one device (prefill: input that misses the "
+                   "cache), their sd\n");
   sheet g;
-  head(&g, "llrrrrrl", names);
+  head(&g, "llrrrrrrl", names);
   size_t unused = 0;
   for (size_t i = 0; i < n; i++)
     if (row[i].feasible && is_used(result, sums, &row[i])) put_capacity(&g, def, &row[i]);
@@ -167,10 +173,13 @@ static void put_run(sheet *g, const fc_fleet_result *result, const totals *sums,
   else
     fc_sheet_cell(g, "-");
   fc_sheet_si(g, job ? job->device_s / 3600 : 0);
-  if (e && e->feasible)
+  if (e && e->feasible) {
     fc_sheet_cell(g, "%.1f %%", 100 * e->estimate.mfu);
-  else
+    put_spread(g, e->estimate.step_log_sd);
+  } else {
     fc_sheet_cell(g, "-");
+    fc_sheet_cell(g, "-");
+  }
   if (job && job->device_s > 0)
     fc_sheet_cell(g, "%.1f %%", 100 * (1 - job->lost_device_s / job->device_s));
   else
@@ -213,15 +222,14 @@ static void add_streams(fc_text *out, const fc_fleet_result *result, const total
 }
 
 void fc_page_training(fc_text *out, const fc_fleet_result *result, const totals *sums) {
-  static const char *const names[] = {"run", "pool",    "devices",    "days", "device-h",
-                                      "MFU", "goodput", "rent (USD)", "state"};
+  static const char *const names[] = {"run", "pool", "devices", "days",       "device-h",
+                                      "MFU", "sd",   "goodput", "rent (USD)", "state"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
   if (def->n_runs) {
-    fc_text_add(
-        out,
-        "\nTRAINING RUNS (MFU: useful FLOP over peak BF16, of a step; goodput: kept share of the work)\n");
+    fc_text_add(out, "\nTRAINING RUNS (MFU: useful FLOP over peak BF16, sd: of the step; goodput: kept share "
+                     "of the work)\n");
     sheet g;
-    head(&g, "llrrrrrrl", names);
+    head(&g, "llrrrrrrrl", names);
     for (size_t i = 0; i < def->n_runs; i++) put_run(&g, result, sums, i);
     fc_sheet_print(&g, out);
     const fc_estimate_row *row;
