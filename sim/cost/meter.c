@@ -14,7 +14,7 @@ static const fc_dtype WIDER[FC_DTYPE_COUNT] = {[FC_DTYPE_FP32] = FC_DTYPE_FP32,
                                                [FC_DTYPE_INT8] = FC_DTYPE_BF16};
 
 const char *fc_kernel_text(fc_kernel kernel) {
-#define FC_KERNEL_TEXT(name, text) text,
+#define FC_KERNEL_TEXT(name, text, form) text,
   static const char *const text[FC_KERNEL_COUNT] = {FC_KERNEL_MAP(FC_KERNEL_TEXT)};
 #undef FC_KERNEL_TEXT
   FC_ASSERT(kernel >= 0 && kernel < FC_KERNEL_COUNT);

@@ -8,9 +8,14 @@
 #include "reader.h"
 
 static const char *const kernel_words[] = {
-#define WORD(name, text) text,
+#define WORD(name, text, form) text,
     FC_KERNEL_MAP(WORD)
 #undef WORD
+};
+static const fc_form form_of[] = {
+#define FORM(name, text, form) FC_FORM_##form,
+    FC_KERNEL_MAP(FORM)
+#undef FORM
 };
 static const char *const form_words[] = {"gemm", "attention", "memory", "collective"};
 static const char *const provenance_words[] = {"measured", "published", "transferred"};
@@ -167,35 +172,6 @@ static const fc_field kernel_fields[] = {
      .help = "Where the numbers come from; default the profile's."},
 };
 
-/* No default: a new kernel makes the compiler ask for its form. */
-static fc_form form_of(fc_kernel kernel) {
-  switch (kernel) {
-  case FC_KERNEL_GEMM:
-  case FC_KERNEL_GEMM_WGRAD:
-  case FC_KERNEL_GROUPED_GEMM:
-  case FC_KERNEL_GROUPED_GEMM_MASKED: return FC_FORM_GEMM;
-  case FC_KERNEL_ATTENTION_PREFILL:
-  case FC_KERNEL_ATTENTION_DECODE:
-  case FC_KERNEL_ATTENTION_BACKWARD:
-  case FC_KERNEL_MLA_PREFILL:
-  case FC_KERNEL_MLA_DECODE:
-  case FC_KERNEL_MLA_BACKWARD: return FC_FORM_ATTENTION;
-  case FC_KERNEL_MEMORY:
-  case FC_KERNEL_GATHER: return FC_FORM_MEMORY;
-  case FC_KERNEL_ALL_REDUCE:
-  case FC_KERNEL_ALL_GATHER:
-  case FC_KERNEL_REDUCE_SCATTER:
-  case FC_KERNEL_ALL_TO_ALL:
-  case FC_KERNEL_SEND_RECV:
-  case FC_KERNEL_EP_DISPATCH:
-  case FC_KERNEL_EP_COMBINE:
-  case FC_KERNEL_EP_DISPATCH_LL:
-  case FC_KERNEL_EP_COMBINE_LL:
-  case FC_KERNEL_COUNT: break;
-  }
-  return FC_FORM_COLLECTIVE;
-}
-
 /* Symmetric positive semi-definite?  Cholesky with a tolerance for the rounding of printed numbers. */
 static bool is_covariance(const double *lower, size_t n) {
   double l[FC_COEF_COUNT][FC_COEF_COUNT] = {{0}};
@@ -231,7 +207,7 @@ static void check_kernel(fc_reader *r, void *object, const fc_node *map) {
   fc_kernel_fit *fit = object;
   const fc_node *form = fc_node_find(map, "form"), *coef = fc_node_find(map, "coefficients");
   FC_ASSERT(fit->kernel < FC_KERNEL_COUNT);
-  fc_form natural = form_of(fit->kernel);
+  fc_form natural = form_of[fit->kernel];
   if (!form)
     fit->form = natural;
   else if (fit->form != natural)

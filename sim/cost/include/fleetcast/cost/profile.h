@@ -12,32 +12,32 @@
  *  provenance.  Loaded from scenarios/profiles/NAME.yaml, written by calibrate/.
  *  Forms and evidence: docs/model.md#kernels. */
 
-/** Families.  The text is the `kernel` column of measurement files where one exists. */
+/** Families: name, the `kernel` column of measurement files where one exists, the form that fits it. */
 #define FC_KERNEL_MAP(X)                                                                                     \
-  X(GEMM, "gemm")                 /* dense, batched */                                                       \
-  X(GEMM_WGRAD, "gemm_wgrad")     /* weight gradients, FP32 accumulation in memory: slower kernels (1D1D) */ \
-  X(GROUPED_GEMM, "grouped_gemm") /* contiguous: prefill and training */                                     \
-  X(GROUPED_GEMM_MASKED, "grouped_gemm_masked") /* decode */                                                 \
-  X(ATTENTION_PREFILL, "attention_prefill")                                                                  \
-  X(ATTENTION_DECODE, "attention_decode")                                                                    \
-  X(ATTENTION_BACKWARD, "attention_backward")                                                                \
-  X(MLA_PREFILL, "mla_prefill")                                                                              \
-  X(MLA_DECODE, "mla_decode")                                                                                \
-  X(MLA_BACKWARD, "mla_backward")                                                                            \
-  X(MEMORY, "memory") /* element-wise and normalisation: streams */                                          \
-  X(GATHER, "gather") /* embedding, permute, combine: rows by index */                                       \
-  X(ALL_REDUCE, "all_reduce")                                                                                \
-  X(ALL_GATHER, "all_gather")                                                                                \
-  X(REDUCE_SCATTER, "reduce_scatter")                                                                        \
-  X(ALL_TO_ALL, "all_to_all")                                                                                \
-  X(SEND_RECV, "send_recv")                                                                                  \
-  X(EP_DISPATCH, "ep_dispatch") /* normal: high throughput */                                                \
-  X(EP_COMBINE, "ep_combine")                                                                                \
-  X(EP_DISPATCH_LL, "ep_dispatch_ll") /* low latency */                                                      \
-  X(EP_COMBINE_LL, "ep_combine_ll")
+  X(GEMM, "gemm", GEMM)                               /* dense, batched */                                   \
+  X(GEMM_WGRAD, "gemm_wgrad", GEMM)                   /* weight gradients: FP32 accumulation in memory */    \
+  X(GROUPED_GEMM, "grouped_gemm", GEMM)               /* contiguous: prefill and training */                 \
+  X(GROUPED_GEMM_MASKED, "grouped_gemm_masked", GEMM) /* decode */                                           \
+  X(ATTENTION_PREFILL, "attention_prefill", ATTENTION)                                                       \
+  X(ATTENTION_DECODE, "attention_decode", ATTENTION)                                                         \
+  X(ATTENTION_BACKWARD, "attention_backward", ATTENTION)                                                     \
+  X(MLA_PREFILL, "mla_prefill", ATTENTION)                                                                   \
+  X(MLA_DECODE, "mla_decode", ATTENTION)                                                                     \
+  X(MLA_BACKWARD, "mla_backward", ATTENTION)                                                                 \
+  X(MEMORY, "memory", MEMORY) /* element-wise and normalisation: streams */                                  \
+  X(GATHER, "gather", MEMORY) /* embedding, permute, combine: rows by index */                               \
+  X(ALL_REDUCE, "all_reduce", COLLECTIVE)                                                                    \
+  X(ALL_GATHER, "all_gather", COLLECTIVE)                                                                    \
+  X(REDUCE_SCATTER, "reduce_scatter", COLLECTIVE)                                                            \
+  X(ALL_TO_ALL, "all_to_all", COLLECTIVE)                                                                    \
+  X(SEND_RECV, "send_recv", COLLECTIVE)                                                                      \
+  X(EP_DISPATCH, "ep_dispatch", COLLECTIVE) /* normal: high throughput */                                    \
+  X(EP_COMBINE, "ep_combine", COLLECTIVE)                                                                    \
+  X(EP_DISPATCH_LL, "ep_dispatch_ll", COLLECTIVE) /* low latency */                                          \
+  X(EP_COMBINE_LL, "ep_combine_ll", COLLECTIVE)
 
 typedef enum fc_kernel {
-#define FC_KERNEL_ENUM(name, text) FC_KERNEL_##name,
+#define FC_KERNEL_ENUM(name, text, form) FC_KERNEL_##name,
   FC_KERNEL_MAP(FC_KERNEL_ENUM)
 #undef FC_KERNEL_ENUM
       FC_KERNEL_COUNT
