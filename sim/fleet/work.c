@@ -72,8 +72,10 @@ static fc_status plan_service(fc_fleet *f, size_t s, fc_capacity_row **row) {
     fc_capacity_row *r = (*row)++;
     f->result->n_capacities++;
     *r = (fc_capacity_row){.service = (int32_t)s, .pool = (int32_t)p};
-    fc_status st = fc_serve_capacity_solve(&r->capacity, def->model, f->def->pools[p].profile,
-                                           &def->deployment, &def->request, &def->slo, r->why);
+    fc_deployment deployment = def->deployment;
+    deployment.device_limit = f->pool[p].supply.peak;
+    fc_status st = fc_serve_capacity_solve(&r->capacity, def->model, f->def->pools[p].profile, &deployment,
+                                           &def->request, &def->slo, r->why);
     fc_site *site = &service->site[p];
     site->listed = true;
     if (st == FC_E_INFEASIBLE || st == FC_E_DOMAIN) {
@@ -115,7 +117,7 @@ typedef struct rollout {
 static fc_status plan_rollout(rollout *out, const fc_model *model, const fc_pool *pool,
                               const fc_request_shape *r, char *why) {
   fc_serve_capacity c;
-  fc_deployment deployment = {.automatic = true, .speculative_tokens = 1};
+  fc_deployment deployment = {.automatic = true, .speculative_tokens = 1, .device_limit = pool->supply.peak};
   fc_slo slo = {.ttft_s = ROLLOUT_TTFT_S, .tpot_s = ROLLOUT_TPOT_S};
   fc_status st = fc_serve_capacity_solve(&c, model, pool->def->profile, &deployment, r, &slo, why);
   if (st) return st;

@@ -239,6 +239,13 @@ void fc_page_training(fc_text *out, const fc_fleet_result *result, const totals 
       fc_text_printf(out, "  %s on %s: impossible: %s\n", def->runs[row[i].run].name,
                      def->pools[row[i].pool].name, row[i].why);
     }
+    for (size_t i = 0; i < def->n_runs; i++) {
+      const fc_job_row *job = job_of(result, &def->runs[i]);
+      const fc_estimate_row *e = estimate_of(result, i, -1);
+      if (job && job->state == FC_JOB_IMPOSSIBLE && e && e->feasible)
+        fc_text_printf(out, "  %s: impossible: wants %lld devices, more than any of its pools ever has\n",
+                       def->runs[i].name, (long long)def->runs[i].devices);
+    }
   }
   add_streams(out, result, sums);
 }

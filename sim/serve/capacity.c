@@ -178,15 +178,18 @@ static fc_status solve_automatic(fc_serve_capacity *out, const fc_demand *d, con
   fc_serve_plan plans[PLANS_MAX];
   fc_phase p = {0}, g = {0}, both = {0};
   const fc_device *device = d->profile->device;
+  int64_t limit = deployment->device_limit > 0 ? deployment->device_limit : INT64_MAX;
   int n = plans_of(plans, d->model, device, &deployment->prefill);
   for (int i = 0; i < n; i++) {
+    if (plans[i].devices > limit / 2) continue;
     fc_phase candidate = fc_phase_prefill(d, &plans[i], true);
     keep_better(&p, &candidate);
   }
   n = plans_of(plans, d->model, device, &deployment->decode);
   for (int i = 0; i < n; i++) {
+    if (plans[i].devices > limit) continue;
     fc_phase candidate = fc_phase_decode(d, &plans[i]);
-    keep_better(&g, &candidate);
+    if (plans[i].devices <= limit / 2) keep_better(&g, &candidate);
     /* what cannot decode alone cannot do both; what is far slower at decoding alone will not win */
     if (candidate.fault != FC_FAULT_NONE || candidate.rate < 0.5 * g.rate) continue;
     candidate = fc_phase_mixed(d, &plans[i]);
@@ -197,7 +200,11 @@ static fc_status solve_automatic(fc_serve_capacity *out, const fc_demand *d, con
   if (!split && !mixed) {
     if (g.plan.devices && g.fault != FC_FAULT_NONE) return tell(why, d, &g, "decode");
     if (p.plan.devices) return tell(why, d, &p, "prefill");
-    if (why) (void)snprintf(why, 256, "no standard plan divides the model");
+    if (why && limit < INT64_MAX)
+      (void)snprintf(why, 256, "no standard plan of %s fits %lld devices",
+                     d->model->name ? d->model->name : "the model", (long long)limit);
+    else if (why)
+      (void)snprintf(why, 256, "no standard plan divides the model");
     return FC_E_INFEASIBLE;
   }
   if (split && mixed) mixed = d->output / both.rate <= device_s(d, p.rate, g.rate);

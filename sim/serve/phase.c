@@ -78,7 +78,8 @@ fc_phase fc_phase_prefill(const fc_demand *d, const fc_serve_plan *plan, bool ha
     if (!(rate > best.rate)) continue;
     double idle = d->profile->device->idle_w;
     best = (fc_phase){.plan = *plan, .rate = rate, .utilisation = rho, .log_sd = it.log_sd};
-    best.ttft_s = service + transfer + rho * service / (2 * (1 - rho));
+    /* uncapped, the wait uses up the slack: the objective itself, without rounding */
+    best.ttft_s = capped ? service + transfer + rho * service / (2 * (1 - rho)) : d->slo.ttft_s;
     best.watts = idle + rho * (it.watts - idle);
     best.batch = (double)plan->attention_dp * b.prompts / (double)plan->devices;
     best.limit = capped ? "utilisation" : "TTFT";

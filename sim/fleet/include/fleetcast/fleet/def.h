@@ -111,7 +111,7 @@ typedef struct fc_run_def {
   const int32_t *pools; /* pools: names in order of preference; default all */
   fc_train_plan plan;   /* plan: keys tp pp cp ep virtual_stages micro_batch global_batch sequence zero
                            schedule recompute gemm expert_imbalance overlap; 0 or absent: chosen */
-  fc_failure failure;   /* failure: {mtbf, restart, checkpoint, checkpoint_write} */
+  fc_failure failure;   /* failure: {mtbf, restart, checkpoint, checkpoint_write}; mtbf 0: the pool's */
   int priority;         /* priority: 0 first … 9 last (default 3) */
   bool preemptible;     /* preemptible (default true) */
 } fc_run_def;

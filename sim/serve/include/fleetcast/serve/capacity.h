@@ -31,8 +31,10 @@ typedef struct fc_slo {
 } fc_slo;
 
 typedef struct fc_deployment {
-  bool automatic;     /* choose both plans: fewest device-seconds a request under the SLO */
-  bool disaggregated; /* prefill and decode on instances of their own; else one plan (decode's) does both */
+  bool automatic;       /* choose both plans: fewest device-seconds a request under the SLO */
+  int64_t device_limit; /* automatic: leave out plans that need more devices; half of them for each phase
+                           where the phases are apart; 0: any */
+  bool disaggregated;   /* prefill and decode on instances of their own; else one plan (decode's) does both */
   fc_serve_plan prefill, decode;
   double speculative_tokens; /* tokens a decode iteration yields per request: 1 without speculation; with MTP
                                 1 + acceptance */
