@@ -302,8 +302,10 @@ static void expert_parallel(const fc_layer *l, double tokens, double count) {
       .dtype = l->grouped, .m = tokens, .n = (double)l->model->hidden, .ranks = l->ep, .domain = l->domain};
   op.top_k = (double)moe->active;
   op.imbalance = l->imbalance;
-  /* group-limited routing bounds the nodes of a token when groups are laid out by node */
-  op.top_nodes = moe->groups > 0 && moe->top_groups > 0 ? (double)moe->top_groups : 0;
+  if (moe->groups > 0 && moe->top_groups > 0) {
+    op.route_groups = (double)moe->groups;
+    op.route_top = (double)moe->top_groups;
+  }
   op.id = l->low_latency ? FC_OP_DISPATCH_LL : FC_OP_DISPATCH;
   add(l, FC_PASS_FORWARD, FC_PART_EP, &op, count);
   if (l->training) add(l, FC_PASS_INPUT, FC_PART_EP, &op, count);

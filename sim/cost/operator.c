@@ -77,6 +77,27 @@ static double distinct(double n, double k) {
   return n * (1 - all);
 }
 
+/* C(n, k) as a double; small arguments. */
+static double choose(double n, double k) {
+  double c = 1;
+  for (int i = 1; i <= (int)(k + 0.5); i++) c *= (n - k + i) / i;
+  return k >= 0 && k <= n ? c : 0;
+}
+
+/* Expected number of `boxes` (domains or ranks, experts laid out in order) that a token's k experts lie in,
+ * when it draws them from `top` of `groups` groups of experts.  Boxes within a group: those of the chosen
+ * groups.  Groups within a box: j of a box's m groups are among the chosen ones, hypergeometric, and miss all
+ * draws with probability (1 - j/top)^k. */
+static double boxes_hit(double boxes, double k, double groups, double top) {
+  if (!(groups > 0) || !(top > 0) || top >= groups) return distinct(boxes, k);
+  double m = groups / boxes, miss = 0;
+  if (m <= 1) return distinct(top / m, k);
+  int most = (int)fmin(m, top);
+  for (int j = 0; j <= most; j++)
+    miss += choose(m, j) * choose(groups - m, top - j) / choose(groups, top) * pow(1 - j / top, k);
+  return boxes * (1 - miss);
+}
+
 static void wire_expert(const fc_op *op, bool low_latency, double row_bytes, double *inside,
                         double *network) {
   double n = op->ranks, d = op->domain < n ? op->domain : n, tokens = op->m;
@@ -87,10 +108,11 @@ static void wire_expert(const fc_op *op, bool low_latency, double row_bytes, dou
     *network = volume * op->top_k * (n - d) / n;
     return;
   }
-  double nodes = n / d, reach = nodes;
-  if (op->top_nodes > 0 && op->top_nodes < nodes) reach = op->top_nodes;
-  *network = nodes > 1 ? volume * distinct(reach, op->top_k) * (nodes - 1) / nodes : 0;
-  *inside = volume * distinct(reach * d, op->top_k) * (d - 1) / d;
+  double nodes = n / d;
+  *network = nodes > 1
+                 ? volume * boxes_hit(nodes, op->top_k, op->route_groups, op->route_top) * (nodes - 1) / nodes
+                 : 0;
+  *inside = volume * boxes_hit(n, op->top_k, op->route_groups, op->route_top) * (d - 1) / d;
 }
 
 void fc_op_wire(const fc_op *op, double *inside, double *network) {

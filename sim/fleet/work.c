@@ -38,8 +38,12 @@ int64_t fc_work_gang(const fc_work *work, int64_t want) {
 /* FLOP of one request: the uncached end of the prompt, then each output token at its mean context. */
 static double request_flop(const fc_model *model, const fc_request_shape *r) {
   double fresh = r->input_tokens * (1 - r->cache_hit), flop = 0;
+  double head =
+      2 * (double)model->vocab * (double)model->hidden; /* of one token: a prompt needs its last one's */
   if (fresh > 0)
-    flop += fresh * fc_model_forward_flop_per_token(model, 0.5 * r->input_tokens * (1 + r->cache_hit));
+    flop +=
+        head +
+        fresh * (fc_model_forward_flop_per_token(model, 0.5 * r->input_tokens * (1 + r->cache_hit)) - head);
   if (r->output_tokens > 0)
     flop +=
         r->output_tokens * fc_model_forward_flop_per_token(model, r->input_tokens + 0.5 * r->output_tokens);

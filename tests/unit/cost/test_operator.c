@@ -41,7 +41,8 @@ static fc_op random_op(uint64_t *state, fc_op_id id) {
   op.ranks = whole(state, 1, 1024);
   op.domain = whole(state, 1, 72);
   op.top_k = whole(state, 1, 16);
-  op.top_nodes = uniform(state) < 0.5 ? whole(state, 1, 8) : 0;
+  op.route_groups = uniform(state) < 0.5 ? 8 : 0;
+  op.route_top = op.route_groups > 0 ? whole(state, 1, 8) : 0;
   op.imbalance = 1 + uniform(state);
   op.units = uniform(state) < 0.5 ? whole(state, 1, 132) : 0;
   return op;
@@ -204,7 +205,8 @@ Test(operator, dispatch_counts_a_token_once_a_node) {
               .ranks = 64,
               .domain = 8,
               .top_k = 8,
-              .top_nodes = 4};
+              .route_groups = 8,
+              .route_top = 4};
   double in, net;
   fc_op_wire(&op, &in, &net); /* one byte a row */
   near(net, 4 * (1 - pow(0.75, 8)) * 7 / 8, 1e-12, "network");
@@ -213,6 +215,21 @@ Test(operator, dispatch_counts_a_token_once_a_node) {
   fc_op_wire(&op, &in, &net);
   near(net, 8 * 56.0 / 64, 1e-15, "low latency: a copy per expert");
   near(in, 8 * 7.0 / 64, 1e-15, "low latency, own node");
+}
+
+/* Several groups in a domain: simulated, 8 of 256 experts from 4 of 8 groups, drawn without replacement (10^6
+ * tokens). */
+Test(operator, groups_that_share_a_domain_share_a_copy) {
+  static const struct { double ranks, domains_hit; } simulated[] = {{16, 1.927}, {32, 2.928}, {64, 3.629}};
+  for (size_t i = 0; i < sizeof simulated / sizeof *simulated; i++) {
+    double nodes = simulated[i].ranks / 8, in, net;
+    fc_op op = {.id = FC_OP_DISPATCH, .dtype = FC_DTYPE_BF16, .m = 1, .n = 0.5, .domain = 8, .top_k = 8};
+    op.ranks = simulated[i].ranks;
+    op.route_groups = 8;
+    op.route_top = 4;
+    fc_op_wire(&op, &in, &net);
+    near(net / ((nodes - 1) / nodes), simulated[i].domains_hit, 0.01, "domains hit");
+  }
 }
 
 /* Published DeepEP latencies (H800, 128 tokens, 7168, top-8) that the fixture's coefficients are meant to

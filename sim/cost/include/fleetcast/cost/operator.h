@@ -88,11 +88,11 @@ typedef struct fc_op {
   double window;                               /* causal attention sees so many tokens; 0: all */
   double cache_bytes;                          /* c */
   double payload_bytes;                        /* Z of a collective */
-  double ranks, domain;    /* of a collective: members; members that share a scale-up domain */
-  double top_k, top_nodes; /* dispatch, combine: experts a token, and domains they may lie in (0: any);
-                              M: tokens that each rank sends */
-  double imbalance;        /* dispatch, combine: busiest over mean rank; 0 counts as 1 */
-  double units;            /* compute units in use; 0: all of the device */
+  double ranks, domain;           /* of a collective: members; members that share a scale-up domain */
+  double top_k;                   /* dispatch, combine: experts a token; M: tokens that each rank sends */
+  double route_groups, route_top; /* groups of experts, and how many of them a token may use; 0: any */
+  double imbalance;               /* dispatch, combine: busiest over mean rank; 0 counts as 1 */
+  double units;                   /* compute units in use; 0: all of the device */
 } fc_op;
 
 typedef struct fc_op_cost {

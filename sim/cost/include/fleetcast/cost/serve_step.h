@@ -63,8 +63,8 @@ void fc_cost_serve_memory(fc_serve_memory *out, const fc_model *model, const fc_
                           const fc_serve_plan *plan, double context);
 
 /** Composition error: of ln(iteration), beside the kernels' own.  Root mean square over the five published
- *  deployments of docs/model.md#errors (0.35, 0.30, 0.13, 0.18, 0.17): states how far off composing has been;
+ *  deployments of docs/model.md#errors (0.14, 0.30, 0.07, 0.18, 0.21): states how far off composing has been;
  *  corrects nothing. */
-#define FC_SERVE_COMPOSITION_LOG_SD 0.24
+#define FC_SERVE_COMPOSITION_LOG_SD 0.20
 
 #endif

@@ -73,7 +73,7 @@ void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_
 #define FC_TRAIN_RESERVED_BYTES     3e9
 
 /** Composition error: of ln(step), beside the kernels' own.  Root mean square over the five published runs of
- *  docs/model.md#errors (0.36, 0.17, 0.38, 0.28, 0.26): states how far off composing has been; corrects
+ *  docs/model.md#errors (0.36, 0.17, 0.38, 0.28, 0.27): states how far off composing has been; corrects
  *  nothing. */
 #define FC_TRAIN_COMPOSITION_LOG_SD 0.30
 
