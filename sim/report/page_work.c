@@ -68,6 +68,12 @@ static void put_spread(sheet *g, double log_sd) {
   fc_sheet_cell(g, "%.0f %%", 100 * expm1(log_sd));
 }
 
+/* What binds, short enough for a row of the page. */
+static const char *limit_word(const char *limit) {
+  if (!limit) return "-";
+  return strcmp(limit, "utilisation") == 0 ? "load" : limit;
+}
+
 static void put_capacity(sheet *g, const fc_fleet_def *def, const fc_capacity_row *row) {
   const fc_serve_capacity *c = &row->capacity;
   fc_sheet_cell(g, "%.18s", def->services[row->service].name);
@@ -78,8 +84,7 @@ static void put_capacity(sheet *g, const fc_fleet_def *def, const fc_capacity_ro
   put_time(g, c->ttft_s);
   put_time(g, c->tpot_s);
   fc_sheet_cell(g, "%.*f", c->decode_batch < 99.95 ? 1 : 0, c->decode_batch);
-  fc_sheet_cell(g, "%s, %s", c->prefill_limit ? c->prefill_limit : "-",
-                c->decode_limit ? c->decode_limit : "-");
+  fc_sheet_cell(g, "%s, %s", limit_word(c->prefill_limit), limit_word(c->decode_limit));
 }
 
 static void add_serve_plans(fc_text *out, const fc_fleet_def *def, const fc_capacity_row *row) {
