@@ -112,21 +112,22 @@ static const fc_field serve_plan_fields[] = {
      .min = 1,
      .max = 1e5,
      .example = "8",
-     .help = "Tensor parallelism of attention; absent: chosen."},
+     .help = "Tensor parallelism of attention; absent: devices / attention_dp, else 1."},
     {.key = "attention_dp",
      .kind = FC_FIELD_COUNT,
      AT(attention_dp),
      .min = 1,
      .max = 1e6,
      .example = "32",
-     .help = "Data-parallel attention groups; absent: chosen."},
+     .help = "Data-parallel attention groups; absent: devices / tp."},
     {.key = "ep",
      .kind = FC_FIELD_COUNT,
      AT(ep),
      .min = 1,
      .max = 1e6,
      .example = "32",
-     .help = "Expert parallelism, 1: experts are split by tp; absent: chosen."},
+     .help = "Expert parallelism, 1: experts are split by tp; absent: all devices where attention is "
+             "data-parallel, else 1."},
     {.key = "gemm",
      .kind = FC_FIELD_ENUM,
      AT(gemm),
@@ -195,7 +196,8 @@ static const fc_field deployment_fields[] = {
     {.key = "disaggregated",
      .kind = FC_FIELD_BOOL,
      AT(disaggregated),
-     .help = "Prefill and decode on instances of their own; else the plan 'decode' does both."},
+     .help = "With plans: prefill and decode on instances of their own; else the plan 'decode' does both. "
+             "Without: chosen."},
     {.key = "prefill",
      .kind = FC_FIELD_STRUCT,
      AT(prefill),
@@ -207,7 +209,8 @@ static const fc_field deployment_fields[] = {
      AT(decode),
      .sub = &serve_plan,
      .is_set = has_decode,
-     .help = "Plan of a decode instance; absent: plans are chosen."},
+     .help = "Plan of a decode instance; absent: both plans are searched for. Stating any of its keys ends "
+             "the search."},
     {.key = "speculative_tokens",
      .kind = FC_FIELD_NUMBER,
      AT(speculative_tokens),
@@ -224,6 +227,9 @@ const fc_schema fc_schema_deployment = {"deployment",          "How a service is
 void fc_check_deployment(fc_reader *r, fc_deployment *d, const fc_node *map) {
   d->automatic = !has_decode(d);
   if (!map) return;
+  if (d->disaggregated && !has_decode(d) && !has_prefill(d))
+    (void)fc_reader_error(r, fc_node_find(map, "disaggregated"),
+                          "'disaggregated' wants plans: without them it is chosen");
   if (has_prefill(d) && !d->disaggregated)
     (void)fc_reader_error(r, fc_node_find(map, "prefill"), "a 'prefill' plan wants 'disaggregated: true'");
   if (has_prefill(d) && !has_decode(d))
