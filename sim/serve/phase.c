@@ -54,11 +54,7 @@ static double hand_over_s(const fc_demand *d, const fc_serve_plan *plan) {
   return d->fresh * fc_model_kv_bytes_per_token(d->model, plan->kv) / (port * (double)plan->tp);
 }
 
-/* Mean wait of Poisson prompts for batches of up to c that take S each: the residual batch and, shared by c,
- * the queue of M/D/1, which it is at c = 1.  Within 8 % of a simulated bulk server for c 1 to 64, utilisation
- * 0.6 to 0.95.  Prompts go to the group that is free first, as DeepSeek's prefill balancer does
- * (open-infra-index day 6). */
-static double bulk_wait(double service, double rho, double c) {
+double fc_phase_bulk_wait(double service, double rho, double c) {
   return service * (0.5 * (1 - 1 / c) + rho / (2 * (1 - rho) * c));
 }
 
@@ -77,7 +73,7 @@ fc_phase fc_phase_prefill(const fc_demand *d, const fc_serve_plan *plan, bool ha
       return failed(FC_FAULT_PROFILE, plan, 0);
     double service = b.iterations * it.seconds, slack = d->slo.ttft_s - transfer - service;
     least = fmin(least, service + transfer);
-    /* a batch takes c prompts at a time: bulk_wait <= slack */
+    /* a batch takes c prompts at a time: fc_phase_bulk_wait <= slack */
     double c = (double)plan->attention_dp * b.prompts;
     double y = c * (slack / service - 0.5 * (1 - 1 / c));
     if (!(y >= 0)) continue;
@@ -89,7 +85,7 @@ fc_phase fc_phase_prefill(const fc_demand *d, const fc_serve_plan *plan, bool ha
     double idle = d->profile->device->idle_w;
     best = (fc_phase){.plan = *plan, .rate = rate, .utilisation = rho, .log_sd = it.log_sd};
     /* uncapped, the wait uses up the slack: the objective itself, without rounding */
-    best.ttft_s = capped ? service + transfer + bulk_wait(service, rho, c) : d->slo.ttft_s;
+    best.ttft_s = capped ? service + transfer + fc_phase_bulk_wait(service, rho, c) : d->slo.ttft_s;
     best.watts = idle + rho * (it.watts - idle);
     best.batch = (double)plan->attention_dp * b.prompts / (double)plan->devices;
     best.limit = capped ? "utilisation" : "TTFT";

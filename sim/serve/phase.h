@@ -36,6 +36,13 @@ typedef struct fc_phase {
   const char *limit;
 } fc_phase;
 
+/** Mean wait of Poisson prompts for batches of up to c that take `service` each, utilisation rho: the
+ * residual batch and, shared by c, the queue of M/D/1, which it is at c = 1.  A test holds it to 10 % of a
+ * simulated bulk server for c of 1 to 64 and rho of 0.6 to 0.95; below that it errs to the long side by up to
+ * a fifth (c = 2). Prompts go to the group that is free first, as DeepSeek's prefill balancer does
+ * (open-infra-index day 6). */
+double fc_phase_bulk_wait(double service, double rho, double c);
+
 /** Prompts one after another on an instance of their own. */
 fc_phase fc_phase_prefill(const fc_demand *demand, const fc_serve_plan *plan, bool hand_over);
 /** Generation on an instance of its own. */
