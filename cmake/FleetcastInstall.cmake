@@ -7,7 +7,7 @@ install(TARGETS ${modules} EXPORT fleetcastTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET fleetcast)
-  install(TARGETS fleetcast RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS fleetcast fleetcast-bench RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 install(DIRECTORY scenarios DESTINATION ${CMAKE_INSTALL_DATADIR}/fleetcast)
 install(EXPORT fleetcastTargets NAMESPACE fleetcast:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/fleetcast)

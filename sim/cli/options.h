@@ -20,8 +20,8 @@ typedef struct {
 
 /* What was asked. */
 typedef struct {
-  const char *out;
-  bool has_seed, quiet, help;
+  const char *out, *backend, *kernel;
+  bool has_seed, quiet, help, quick, check, again;
   uint64_t seed;
   color color;
   words set, data, operand;

@@ -33,6 +33,18 @@ static const option check_options[] = {
     SET, DATA, {"quiet", NULL, "only what is wrong", AT(quiet), OPTION_FLAG, 'q'}, COLOR, HELP,
 };
 
+static const option bench_options[] = {
+    {"backend", "NAME", "cpu or cuda (default: cuda where there is a GPU)", AT(backend), OPTION_TEXT, 0},
+    {"quick", NULL, "about a quarter of the points", AT(quick), OPTION_FLAG, 0},
+    {"out", "FILE", "measurement file; without it rows go to stdout", AT(out), OPTION_TEXT, 'o'},
+    {"kernel", "NAME", "only this kernel, as the column `kernel` names it", AT(kernel), OPTION_TEXT, 0},
+    {"seed", "N", "of the data and the order (default: the time)", AT(seed), OPTION_SEED, 0},
+    {"check", NULL, "check every kernel, time nothing", AT(check), OPTION_FLAG, 0},
+    {"again", NULL, "measure anew though FILE is complete", AT(again), OPTION_FLAG, 0},
+    {"quiet", NULL, "no progress, no table", AT(quiet), OPTION_FLAG, 'q'},
+    HELP,
+};
+
 static const option help_options[] = {HELP};
 
 #define OPTIONS(table) .n_options = sizeof(table) / sizeof *(table), .options = (table)
@@ -42,6 +54,12 @@ static const char run_notes[] =
     "summary.csv, split.csv, jobs.csv, events.csv, serving.csv, training.csv and manifest.yaml\n"
     "(docs/csv.md), all or none.  Same scenario and seed, same bytes.\n\n"
     "  fleetcast run scenarios/baseline.yaml -o out/baseline --set 'services[0].slo.tpot=20 ms'\n";
+
+static const char bench_notes[] =
+    "Every kernel is checked on fresh random data against a double-precision reference, then timed (docs/kernels.md).\n"
+    "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.  The benchmarks are\n"
+    "a program of their own, fleetcast-bench, which stands beside fleetcast.\n\n"
+    "  fleetcast bench --backend cpu -o cpu.csv\n";
 
 const verb cli_verbs[] = {
     {.name = "run",
@@ -59,6 +77,12 @@ const verb cli_verbs[] = {
      .max_operands = SIZE_MAX,
      OPTIONS(check_options),
      .run = cli_check},
+    {.name = "bench",
+     .operands = "",
+     .summary = "microbenchmarks, each checked against its reference first",
+     OPTIONS(bench_options),
+     .run = cli_bench,
+     .notes = bench_notes},
     {.name = "schema",
      .operands = "KIND",
      .summary = "JSON Schema of a kind of input file, for editors",
@@ -86,7 +110,6 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_help},
-    {.name = "bench", .operands = "", .summary = "microbenchmarks, each checked against its reference first"},
     {.name = "fit", .operands = "", .summary = "fit a device profile to measurements"},
     {.name = "calibrate", .operands = "", .summary = "bench, then fit: the one command on new hardware"},
     {.name = "predict", .operands = "", .summary = "predict every row of a measurement file"},

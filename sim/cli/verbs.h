@@ -9,6 +9,7 @@
 
 int cli_run(const settings *s);
 int cli_check(const settings *s);
+int cli_bench(const settings *s);
 int cli_schema(const settings *s);
 int cli_explain(const settings *s);
 int cli_version(const settings *s);

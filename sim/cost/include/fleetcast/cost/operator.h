@@ -48,7 +48,7 @@
   X(SAMPLE, "sample", MEMORY, 0, 8 * M * N)                    /* two passes over fp32 logits */             \
   /* --- backward and optimizer --- */                                                                       \
   X(WGRAD, "wgrad", GEMM_WGRAD, 2 * M * N * K,                                                               \
-    E * K * (M + N) + 8 * M * N) /* dW [M,N] over K tokens, fp32 accumulate */                               \
+    E * K * (M + N) + 8 * G * M * N) /* dW [M,N] of G experts over K tokens of all, fp32 accumulate */       \
   X(ATTENTION_B, "attn_b", ATTENTION_BACKWARD, 2 * b * h * P * (3 * dk + 2 * dv),                            \
     b * h * q * (12 * dk + 8 * dv))                                                                          \
   X(MLA_B, "mla_b", MLA_BACKWARD, 2 * b * h * P * (3 * dk + 2 * dv), b * h * q * (12 * dk + 8 * dv))         \
@@ -57,8 +57,15 @@
   X(ROPE_B, "rope_b", MEMORY, 6 * M * N, 4 * M * N)                                                          \
   X(TOPK_B, "topk_b", MEMORY, 10 * M * N, 8 * M * N)                                                         \
   X(CROSS_ENTROPY, "ce", MEMORY, 6 * M * N, 6 * M * N) /* logits read twice, gradient written, bf16 */       \
+  X(PERMUTE_B, "perm_b", GATHER, 2 * M * N, 2 * M * N + 2 * K * N)       /* M rows summed to K */            \
+  X(COMBINE_B, "comb_b", GATHER, 3 * M * N, 4 * M * N + 2 * K * N)       /* and the router's gradient */     \
   X(ADAMW, "adamw", MEMORY, 12 * M, M * N)             /* M parameters, N bytes of state traffic each */     \
   X(GRAD_NORM, "gnorm", MEMORY, 2 * M, 4 * M)                                                                \
+  /* --- ceilings, for benchmarks: Z bytes read or written once --- */                                       \
+  X(COPY, "copy", MEMORY, 0, 2 * Z)                                                                          \
+  X(READ, "read", MEMORY, 0, Z)                                                                              \
+  X(WRITE, "write", MEMORY, 0, Z)                                                                            \
+  X(EMPTY, "empty", MEMORY, 0, 0)                                                                            \
   /* --- communication; bytes: read and written in device memory --- */                                      \
   X(ALL_REDUCE, "all_reduce", ALL_REDUCE, 0, 2 * Z)                                                          \
   X(ALL_GATHER, "all_gather", ALL_GATHER, 0, 2 * Z)             /* Z: the gathered buffer */                 \

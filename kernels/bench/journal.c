@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fleetcast/base/file.h>
+
+static char *with_suffix(const char *path, const char *suffix) {
+  size_t n = strlen(path), m = strlen(suffix);
+  char *out = malloc(n + m + 1);
+  if (!out) return NULL;
+  memcpy(out, path, n);
+  memcpy(out + n, suffix, m + 1);
+  return out;
+}
+
+static bool is_same(const char *field, const char *of_machine) {
+  return strcmp(field ? field : "", of_machine) == 0;
+}
+
+/* Rows of an interrupted pass; another machine's must not be continued. */
+static fc_status read_earlier(const fc_journal *j, const fc_machine *machine, fc_rows *earlier, fc_diags *d) {
+  fc_status status = fc_rows_read(earlier, j->partial, d);
+  if (status == FC_E_IO && errno == ENOENT) return FC_OK;
+  if (status) return status;
+  for (size_t i = 0; i < earlier->n; i++) {
+    const fc_row *row = &earlier->item[i];
+    if (is_same(row->field[FC_COLUMN_gpu], machine->gpu) && is_same(row->field[FC_COLUMN_driver], machine->driver))
+      continue;
+    (void)fc_diag_error(d, j->partial, ((fc_pos){i + 2, 1}),
+                        "an interrupted pass on another device (%s): finish it there, or remove the file",
+                        row->field[FC_COLUMN_gpu] ? row->field[FC_COLUMN_gpu] : "unknown");
+    return FC_E_INPUT;
+  }
+  return FC_OK;
+}
+
+/* Header and earlier rows anew, so that a line cut off by a kill goes away; then on from there. */
+static fc_status start(fc_journal *j, const fc_rows *earlier) {
+  fc_file *file;
+  fc_status status = fc_file_create(&file, j->partial);
+  if (status) return status;
+  char *line = fc_row_header();
+  for (size_t i = 0; line; i++) {
+    fc_file_write(file, line, strlen(line));
+    free(line);
+    if (i == earlier->n) {
+      status = fc_file_commit(file);
+      if (status) return status;
+      j->file = fopen(j->partial, "a");
+      return j->file ? FC_OK : FC_E_IO;
+    }
+    line = fc_row_line(&earlier->item[i]);
+  }
+  fc_file_abandon(file);
+  return FC_E_NOMEM;
+}
+
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier, fc_diags *d) {
+  *j = (fc_journal){0};
+  *earlier = (fc_rows){0};
+  if (!path) return FC_OK;
+  j->path = with_suffix(path, "");
+  j->partial = with_suffix(path, ".partial");
+  fc_status status = j->path && j->partial ? FC_OK : FC_E_NOMEM;
+  if (!status) status = read_earlier(j, machine, earlier, d);
+  if (!status) status = start(j, earlier);
+  if (status) {
+    int error = errno;
+    fc_rows_fini(earlier);
+    fc_journal_close(j);
+    errno = error;
+  }
+  return status;
+}
+
+fc_status fc_journal_add(fc_journal *j, const fc_row *row) {
+  if (!j->file) return FC_OK;
+  char *line = fc_row_line(row);
+  if (!line) return FC_E_NOMEM;
+  bool ok = fputs(line, j->file) != EOF && fflush(j->file) == 0;
+  free(line);
+  return ok ? FC_OK : FC_E_IO;
+}
+
+fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows) {
+  if (!j->path) return FC_OK;
+  fc_file *file;
+  fc_status status = fc_file_create(&file, j->path);
+  if (status) return status;
+  char *line = fc_row_header();
+  for (size_t i = 0; line; i++) {
+    fc_file_write(file, line, strlen(line));
+    free(line);
+    if (i == rows->n) {
+      status = fc_file_commit(file);
+      if (!status) (void)unlink(j->partial);
+      return status;
+    }
+    line = fc_row_line(&rows->item[i]);
+  }
+  fc_file_abandon(file);
+  return FC_E_NOMEM;
+}
+
+void fc_journal_close(fc_journal *j) {
+  if (j->file) (void)fclose(j->file);
+  free(j->path);
+  free(j->partial);
+  *j = (fc_journal){0};
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_BENCH_JOURNAL_H
+#define FC_BENCH_JOURNAL_H
+
+#include <stdio.h>
+
+#include "row.h"
+
+/** The file OUT.partial: a point is appended when it is measured, so that an interrupted pass goes on where it was.
+ *  When all are there it becomes OUT, sorted, in one step. */
+
+typedef struct fc_journal {
+  char *path, *partial; /* NULL path: rows are kept in memory alone */
+  FILE *file;
+} fc_journal;
+
+/** Opens; rows of an interrupted pass on the same machine come back in `earlier`.
+ *  @return FC_OK | FC_E_INPUT (told to d: not such a file, another machine's) | FC_E_IO (errno) | FC_E_NOMEM */
+FC_NODISCARD
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier, fc_diags *d);
+/** @return FC_OK | FC_E_IO | FC_E_NOMEM */
+FC_NODISCARD fc_status fc_journal_add(fc_journal *j, const fc_row *row);
+/** Writes OUT and removes OUT.partial.  @return FC_OK | FC_E_IO | FC_E_NOMEM */
+FC_NODISCARD fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows);
+void fc_journal_close(fc_journal *j);
+
+#endif

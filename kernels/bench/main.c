@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE /* getopt_long */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "session.h"
+#include "summary.h"
+
+/* fleetcast-bench: microbenchmarks, each checked against its reference first.  `fleetcast bench` starts it; a program of
+ * its own, so that NVIDIA's libraries and GSL never meet (docs/adr/0005). */
+
+enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_IO };
+
+static const fc_bench_device *const backends[] = {
+    &fc_bench_cpu,
+#if FC_HAVE_CUDA
+    &fc_bench_cuda,
+#endif
+};
+
+/* The only mutable global: which signal asked us to stop. */
+static volatile sig_atomic_t stop_signal;
+
+static void ask_to_stop(int number) {
+  stop_signal = number;
+}
+
+static void catch_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND}, before;
+    (void)sigemptyset(&action.sa_mask);
+    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+      (void)sigaction(numbers[i], &action, NULL);
+  }
+}
+
+/* --- options --- */
+
+typedef struct {
+  const char *backend, *out, *kernel;
+  bool quick, check, again, quiet;
+  uint64_t seed;
+  bool has_seed;
+} settings;
+
+static void print_help(FILE *to) {
+  (void)fputs(
+      "usage: fleetcast bench [OPTIONS]\n\n"
+      "microbenchmarks, each checked against its reference first\n\n"
+      "options:\n"
+      "      --backend NAME          cpu or cuda (default: cuda where there is a GPU, else cpu)\n"
+      "      --quick                 about a quarter of the points\n"
+      "  -o, --out FILE              measurement file (CSV); without it rows go to stdout\n"
+      "      --kernel NAME           only this kernel, as the column `kernel` names it\n"
+      "      --seed N                of the data and of the order (default: the time)\n"
+      "      --check                 check every kernel, time nothing\n"
+      "      --again                 measure anew though FILE is complete\n"
+      "  -q, --quiet                 no progress, no table\n"
+      "  -h, --help                  this text\n\n"
+      "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.\n",
+      to);
+}
+
+static int parse(settings *s, int argc, char **argv) {
+  static const struct option options[] = {
+      {"backend", required_argument, NULL, 'b'}, {"quick", no_argument, NULL, 'Q'}, {"out", required_argument, NULL, 'o'},
+      {"kernel", required_argument, NULL, 'k'},  {"seed", required_argument, NULL, 's'}, {"check", no_argument, NULL, 'c'},
+      {"again", no_argument, NULL, 'a'},         {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
+      {NULL, 0, NULL, 0}};
+  char *end;
+  for (int letter; (letter = getopt_long(argc, argv, "o:qh", options, NULL)) != -1;) switch (letter) {
+    case 'b': s->backend = optarg; break;
+    case 'Q': s->quick = true; break;
+    case 'o': s->out = optarg; break;
+    case 'k': s->kernel = optarg; break;
+    case 'c': s->check = true; break;
+    case 'a': s->again = true; break;
+    case 'q': s->quiet = true; break;
+    case 's':
+      errno = 0;
+      s->seed = strtoull(optarg, &end, 10);
+      s->has_seed = true;
+      if (*optarg >= '0' && *optarg <= '9' && !*end && !errno) break;
+      (void)fprintf(stderr, "fleetcast: --seed wants a whole number from 0 to 2^64 - 1, not '%s'\n", optarg);
+      return EXIT_USAGE;
+    case 'h': print_help(stdout); return -1;
+    default: (void)fputs("try: fleetcast bench --help\n", stderr); return EXIT_USAGE;
+    }
+  if (optind == argc) return EXIT_OK;
+  (void)fprintf(stderr, "fleetcast: bench: '%s' is one argument too many\n", argv[optind]);
+  return EXIT_USAGE;
+}
+
+static int unknown(const char *what, const char *word, const char *const *names, size_t n) {
+  const char *nearest = fc_diag_nearest(word, names, n);
+  (void)fprintf(stderr, "fleetcast: unknown %s '%s'", what, word);
+  if (nearest) (void)fprintf(stderr, "; did you mean '%s'?", nearest);
+  (void)fputc('\n', stderr);
+  return EXIT_USAGE;
+}
+
+static int check_kernel(const char *word) {
+  const char *names[FC_BENCH_OP_COUNT];
+  for (int i = 0; i < FC_BENCH_OP_COUNT; i++) {
+    names[i] = fc_bench_op_text((fc_bench_op)i);
+    if (!word || strcmp(names[i], word) == 0) return EXIT_OK;
+  }
+  return unknown("kernel", word, names, FC_BENCH_OP_COUNT);
+}
+
+/* --- progress --- */
+
+typedef struct {
+  bool on;
+  struct timespec start, last;
+} progress;
+
+static double between(struct timespec a, struct timespec b) {
+  return (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+}
+
+static void show_progress(void *context, size_t done, size_t total, const char *text) {
+  progress *p = context;
+  struct timespec now;
+  if (!p->on) return;
+  (void)clock_gettime(CLOCK_MONOTONIC, &now);
+  if (between(p->last, now) < 0.1) return;
+  p->last = now;
+  double spent = between(p->start, now), share = total ? (double)done / (double)total : 0;
+  (void)fprintf(stderr, "\r\033[K%4zu/%zu  %-32.32s", done, total, text);
+  if (share > 0.05) (void)fprintf(stderr, " %.0f s left", spent * (1 - share) / share);
+  (void)fflush(stderr);
+}
+
+static void clear_progress(progress *p) {
+  if (p->on) (void)fputs("\r\033[K", stderr);
+}
+
+/* --- the run --- */
+
+/* An interrupted program dies of its signal (docs/adr/0006). */
+static int die_of_signal(const fc_session *s, const fc_journal *j) {
+  if (j->partial)
+    (void)fprintf(stderr, "fleetcast: interrupted; %zu points are kept in %s: the same command goes on from there\n",
+                  s->rows.n, j->partial);
+  else
+    (void)fputs("fleetcast: interrupted; without -o nothing is kept\n", stderr);
+  (void)fflush(NULL);
+  (void)signal(stop_signal, SIG_DFL);
+  (void)raise(stop_signal);
+  return EXIT_FAILED;
+}
+
+static int print_rows(const fc_rows *rows) {
+  char *line = fc_row_header();
+  for (size_t i = 0; line; i++) {
+    bool ok = fputs(line, stdout) != EOF;
+    free(line);
+    if (!ok || i == rows->n) return ok && fflush(stdout) == 0 ? EXIT_OK : EXIT_IO;
+    line = fc_row_line(&rows->item[i]);
+  }
+  return EXIT_FAILED;
+}
+
+static int tell_results(const fc_session *s, const settings *set) {
+  int code = set->out ? EXIT_OK : print_rows(&s->rows);
+  if (!set->quiet) fc_summary_print(set->out ? stdout : stderr, s);
+  double drift_limit = s->options.device->is_gpu ? 0.02 : 0.1; /* a shared CPU drifts more: docs/kernels.md#protocol */
+  if (s->largest_drift > drift_limit)
+    (void)fprintf(stderr,
+                  "fleetcast: warning: the sentinel's time moved by %.0f %% during the pass: the device was not alone or "
+                  "not cool\n",
+                  100 * s->largest_drift);
+  if (s->failed_points > 0) {
+    (void)fprintf(stderr, "fleetcast: %zu points failed their check: status column\n", s->failed_points);
+    code = EXIT_FAILED;
+  }
+  return code;
+}
+
+static int measure(fc_session *s, const settings *set) {
+  fc_journal journal;
+  fc_rows earlier;
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_status status = fc_journal_open(&journal, set->out, &s->machine, &earlier, &d);
+  if (status) {
+    char line[512];
+    for (size_t i = 0; i < d.n; i++) {
+      (void)fc_diag_format(line, sizeof line, &d.item[i]);
+      (void)fprintf(stderr, "%s\n", line);
+    }
+    if (status == FC_E_IO) (void)fprintf(stderr, "fleetcast: cannot write %s.partial: %s\n", set->out, strerror(errno));
+    return status == FC_E_INPUT ? EXIT_INPUT : (status == FC_E_IO ? EXIT_IO : EXIT_FAILED);
+  }
+  status = fc_session_resume(s, &earlier);
+  fc_rows_fini(&earlier);
+  if (s->resumed > 0 && !set->quiet) (void)fprintf(stderr, "fleetcast: going on from %zu points\n", s->resumed);
+  if (!status) status = fc_session_measure(s, &journal);
+  clear_progress(s->options.context);
+  int code = EXIT_OK;
+  if (status == FC_E_CANCELLED) {
+    code = die_of_signal(s, &journal);
+  } else if (status) {
+    (void)fprintf(stderr, "fleetcast: %s%s%s\n", fc_status_text(status), *s->why ? ": " : "", s->why);
+    code = status == FC_E_IO ? EXIT_IO : EXIT_FAILED;
+  } else if (fc_journal_finish(&journal, &s->rows)) {
+    (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", set->out, strerror(errno));
+    code = EXIT_IO;
+  } else {
+    code = tell_results(s, set);
+  }
+  fc_journal_close(&journal);
+  return code;
+}
+
+static int check_first(fc_session *s, const settings *set) {
+  fc_status status = fc_session_check(s);
+  clear_progress(s->options.context);
+  if (status == FC_E_CANCELLED) return die_of_signal(s, &(fc_journal){0});
+  if (status) {
+    (void)fprintf(stderr, "fleetcast: %s%s%s\n", fc_status_text(status), *s->why ? ": " : "", s->why);
+    return EXIT_FAILED;
+  }
+  const fc_check_counts *c = &s->checks;
+  if (!set->quiet || c->failed > 0)
+    (void)fprintf(stderr, "fleetcast: checked %zu, %zu failed, %zu skipped\n", c->passed + c->failed, c->failed,
+                  c->skipped);
+  if (c->failed > 0) (void)fprintf(stderr, "fleetcast: %s\n", c->first_failure);
+  return c->failed > 0 ? EXIT_FAILED : EXIT_OK;
+}
+
+static int run(const settings *set, const fc_bench_device *device) {
+  fc_session s;
+  progress p = {.on = !set->quiet && isatty(STDERR_FILENO)};
+  (void)clock_gettime(CLOCK_MONOTONIC, &p.start);
+  p.last = p.start;
+  fc_session_options options = {.device = device,
+                                .quick = set->quick,
+                                .seed = set->has_seed ? set->seed : (uint64_t)time(NULL),
+                                .kernel = set->kernel,
+                                .out = set->out,
+                                .cancel = &stop_signal,
+                                .progress = show_progress,
+                                .context = &p};
+  if (fc_session_open(&s, &options)) {
+    (void)fprintf(stderr, "fleetcast: --backend %s: %s\n", device->name, s.why);
+    return EXIT_FAILED;
+  }
+  catch_signals();
+  int code = check_first(&s, set);
+  /* a kernel that fails its check is not timed: its points say so; the others are */
+  if (!set->check) {
+    int measured = measure(&s, set);
+    if (!code || measured > code) code = measured;
+  }
+  fc_session_close(&s);
+  return code;
+}
+
+static const fc_bench_device *find_backend(const char *name) {
+  for (size_t i = sizeof backends / sizeof *backends; i-- > 0;) {
+    fc_machine machine;
+    char why[FC_WHY];
+    if (name && strcmp(name, backends[i]->name) == 0) return backends[i];
+    if (name || (i > 0 && backends[i]->open(&machine, why))) continue;
+    backends[i]->close();
+    return backends[i];
+  }
+  return NULL;
+}
+
+/* A finished file is not measured twice. */
+static bool is_complete(const settings *set) {
+  if (!set->out || set->again || set->check || access(set->out, F_OK) != 0) return false;
+  size_t n = strlen(set->out);
+  char *partial = malloc(n + sizeof ".partial");
+  bool interrupted = partial && access(strcat(strcpy(partial, set->out), ".partial"), F_OK) == 0;
+  free(partial);
+  if (!interrupted) (void)fprintf(stderr, "fleetcast: %s is complete; --again measures anew\n", set->out);
+  return !interrupted;
+}
+
+int main(int argc, char **argv) {
+  settings set = {0};
+  int code = parse(&set, argc, argv);
+  if (code) return code < 0 ? EXIT_OK : code;
+  code = check_kernel(set.kernel);
+  if (code) return code;
+  if (is_complete(&set)) return EXIT_OK;
+  const fc_bench_device *device = find_backend(set.backend);
+  if (device) return run(&set, device);
+  if (strcmp(set.backend, "cuda") == 0) {
+    (void)fputs("fleetcast: --backend cuda: this build has no CUDA (nvcc was not found)\n", stderr);
+    return EXIT_FAILED;
+  }
+  const char *names[] = {"cpu", "cuda"};
+  return unknown("backend", set.backend, names, sizeof names / sizeof *names);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "measure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+fc_protocol fc_protocol_default(bool gpu, bool quick) {
+  /* design notes, kernels.md section 4; a CPU's points are shorter because a whole pass takes under a minute */
+  fc_protocol p = {.replay_s = 200e-6, .window_s = 20e-3, .settle = 0.02, .warm_max_s = 0.3, .min_samples = 7};
+  p.min_total_s = 60e-3;
+  p.max_total_s = 0.6;
+  p.max_iqr = 0.01;
+  p.sustained_s = 1;
+  p.throttled = 0.75;
+  p.clock_drift = 0.03;
+  if (quick) {
+    p.min_total_s = 30e-3;
+    p.max_total_s = 0.25;
+    p.warm_max_s = 0.1;
+  }
+  if (!gpu) {
+    p.window_s = 2e-3;
+    p.settle = 0.05;
+    p.warm_max_s = 20e-3;
+    p.min_samples = 5;
+    p.min_total_s = quick ? 5e-3 : 15e-3;
+    p.max_total_s = quick ? 30e-3 : 120e-3;
+    p.max_iqr = 0.02;
+    p.sustained_s = 0.3;
+    p.clock_drift = 0.1; /* neighbours of a shared machine move it more than heat does */
+  }
+  return p;
+}
+
+static double seconds(void) {
+  struct timespec t;
+  (void)clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double fc_sorted_quantile(const double *sorted, size_t n, double q) {
+  double at = q * (double)(n - 1);
+  size_t low = (size_t)at, high = low + 1 < n ? low + 1 : low;
+  return sorted[low] + (at - (double)low) * (sorted[high] - sorted[low]);
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* --- a run: one recording, replayed until its time is known --- */
+
+enum { SAMPLES_MAX = 4096, LAUNCHES_MAX = 4096 };
+#define ROUND_MAX_S 10e-3 /* a replay once round all sets takes no longer */
+
+typedef struct {
+  const fc_bench_device *device;
+  const fc_protocol *protocol;
+  const volatile sig_atomic_t *cancel;
+  char *why;
+  void *recording;
+  size_t launches;    /* in the recording */
+  bool flush;         /* burst: rest between samples */
+  double sample[SAMPLES_MAX]; /* seconds of a replay */
+  size_t n, dropped;
+} run;
+
+static fc_status failed(run *r, int error) {
+  (void)snprintf(r->why, FC_WHY, "timing: %s", r->device->text(error));
+  return FC_E_IO;
+}
+
+static fc_status replay(run *r, double *took) {
+  if (r->cancel && *r->cancel) return FC_E_CANCELLED;
+  int error = r->device->replay(r->recording, took);
+  return error ? failed(r, error) : FC_OK;
+}
+
+/* Until two successive windows agree. */
+static fc_status warm_up(run *r) {
+  double start = seconds(), last = 0;
+  while (seconds() - start < r->protocol->warm_max_s) {
+    double window = 0, took;
+    int n = 0;
+    do {
+      fc_status status = replay(r, &took);
+      if (status) return status;
+      window += took;
+      n++;
+    } while (window < r->protocol->window_s);
+    double mean = window / n;
+    if (last > 0 && fabs(mean - last) <= r->protocol->settle * last) break;
+    last = mean;
+  }
+  return FC_OK;
+}
+
+static fc_status take_sample(run *r) {
+  double took;
+  int error = r->flush ? r->device->flush() : 0;
+  if (error) return failed(r, error);
+  fc_status status = replay(r, &took);
+  if (status) return status;
+  r->sample[r->n++] = took;
+  return FC_OK;
+}
+
+static bool is_settled(const run *r, double total) {
+  if (r->n < (size_t)r->protocol->min_samples || total < r->protocol->min_total_s) return false;
+  double sorted[SAMPLES_MAX];
+  memcpy(sorted, r->sample, r->n * sizeof *sorted);
+  qsort(sorted, r->n, sizeof *sorted, ascending);
+  double iqr = fc_sorted_quantile(sorted, r->n, 0.75) - fc_sorted_quantile(sorted, r->n, 0.25);
+  return iqr <= r->protocol->max_iqr * fc_sorted_quantile(sorted, r->n, 0.5);
+}
+
+static fc_status sample_burst(run *r, bool *timed_out) {
+  double start = seconds(), total = 0;
+  r->n = 0;
+  while (!is_settled(r, total)) {
+    if (r->n == SAMPLES_MAX || (r->n >= 3 && seconds() - start > r->protocol->max_total_s)) {
+      *timed_out = true;
+      break;
+    }
+    fc_status status = take_sample(r);
+    if (status) return status;
+    total += r->sample[r->n - 1];
+  }
+  return FC_OK;
+}
+
+/* Back to back; the last half counts. */
+static fc_status sample_sustained(run *r) {
+  double start = seconds(), half = 0;
+  r->n = 0;
+  while (seconds() - start < r->protocol->sustained_s && r->n < SAMPLES_MAX) {
+    fc_status status = take_sample(r);
+    if (status) return status;
+    if (seconds() - start < r->protocol->sustained_s / 2) half = (double)r->n;
+  }
+  size_t first = (size_t)half < r->n ? (size_t)half : 0;
+  memmove(r->sample, r->sample + first, (r->n - first) * sizeof *r->sample);
+  r->n -= first;
+  return FC_OK;
+}
+
+/* Samples of a chip that slowed down are not of the chip: they are dropped and counted, and the point is taken once
+ * more when its clock moved. */
+static fc_status sample(run *r, bool sustained, bool *timed_out, double *clock_mhz) {
+  for (int attempt = 0; attempt < 2; attempt++) {
+    double before = r->device->clock_mhz();
+    *timed_out = false;
+    fc_status status = sustained ? sample_sustained(r) : sample_burst(r, timed_out);
+    if (status) return status;
+    double after = r->device->clock_mhz();
+    *clock_mhz = after;
+    double most = fmax(before, after), least = fmin(before, after);
+    bool moved = most > 0 && least < (1 - r->protocol->clock_drift) * most;
+    if (sustained || !moved || attempt == 1) break;
+    r->dropped += r->n;
+  }
+  return FC_OK;
+}
+
+static void summarise(fc_timing *out, run *r) {
+  qsort(r->sample, r->n, sizeof *r->sample, ascending);
+  double us = 1e6 / (double)r->launches;
+  out->samples = r->n;
+  out->dropped = r->dropped;
+  out->median_us = us * fc_sorted_quantile(r->sample, r->n, 0.5);
+  out->min_us = us * r->sample[0];
+  out->p90_us = us * fc_sorted_quantile(r->sample, r->n, 0.9);
+  out->iqr_us = us * (fc_sorted_quantile(r->sample, r->n, 0.75) - fc_sorted_quantile(r->sample, r->n, 0.25));
+}
+
+static fc_status time_recording(fc_timing *out, run *r, bool sustained) {
+  fc_status status = warm_up(r);
+  if (!status) status = sample(r, sustained, &out->timed_out, &out->clock_mhz);
+  if (!status) summarise(out, r);
+  return status;
+}
+
+/* How many launches fill a replay: from one of each set, timed. */
+static fc_status launches_needed(run *r, const fc_bench_launch *list, size_t sets, bool by_queue, size_t *out) {
+  int error = r->device->record(&r->recording, list, sets, by_queue);
+  if (error) return failed(r, error);
+  double took = 0;
+  fc_status status = replay(r, &took);
+  if (!status) status = replay(r, &took); /* the first pays for page faults and module loads */
+  r->device->discard(r->recording);
+  r->recording = NULL;
+  double one = took / (double)sets, need = one > 0 ? ceil(r->protocol->replay_s / one) : LAUNCHES_MAX;
+  if (need < 1) need = 1;
+  /* a replay goes round the sets, which keeps them cold, unless a call is so long that their part in it is small */
+  if (need < (double)sets && took <= ROUND_MAX_S) need = (double)sets;
+  if (need > LAUNCHES_MAX) need = LAUNCHES_MAX;
+  *out = (size_t)need;
+  return status;
+}
+
+fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *impl, void *const *states,
+                     const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why) {
+  *out = (fc_timing){0};
+  const fc_bench_case *c = &d->problem.c;
+  run *r = calloc(1, sizeof *r);
+  fc_bench_launch *list = calloc(LAUNCHES_MAX, sizeof *list);
+  fc_status status = r && list ? FC_OK : FC_E_NOMEM;
+  if (!status) {
+    *r = (run){.device = d->device, .protocol = protocol, .cancel = cancel, .why = why};
+    bool by_queue = c->op == FC_BENCH_LAUNCH && c->k == 0;
+    for (size_t i = 0; i < LAUNCHES_MAX; i++) {
+      size_t s = i % d->sets;
+      list[i] = (fc_bench_launch){impl, &d->problem, &d->args[s], states[s]};
+    }
+    r->flush = !c->sustained && c->op != FC_BENCH_LAUNCH;
+    status = launches_needed(r, list, d->sets, by_queue, &r->launches);
+    int error = status ? 0 : d->device->record(&r->recording, list, r->launches, by_queue);
+    if (error) status = failed(r, error);
+    if (!status) status = time_recording(out, r, c->sustained);
+    if (r->recording) d->device->discard(r->recording);
+  } else {
+    (void)snprintf(why, FC_WHY, "out of memory");
+  }
+  free(list);
+  free(r);
+  return status;
+}
+
+fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch, size_t n,
+                          const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why) {
+  *out = (fc_timing){0};
+  run *r = calloc(1, sizeof *r);
+  if (!r) {
+    (void)snprintf(why, FC_WHY, "out of memory");
+    return FC_E_NOMEM;
+  }
+  *r = (run){.device = device, .protocol = protocol, .cancel = cancel, .why = why, .launches = 1, .flush = true};
+  int error = device->record(&r->recording, launch, n, false);
+  fc_status status = error ? failed(r, error) : time_recording(out, r, false);
+  if (r->recording) device->discard(r->recording);
+  free(r);
+  return status;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_BENCH_PASS_H
+#define FC_BENCH_PASS_H
+
+#include "session.h"
+
+/** What the parts of a session share; private to them. */
+
+/** Seconds of one core that the reference of one check may take. */
+#define FC_CHECK_BUDGET_S 0.02
+
+/** Walks the implementations of an operator, best first.  Zero-initialise. */
+typedef struct fc_cursor {
+  size_t table, row;
+} fc_cursor;
+const fc_implementation *fc_session_next(const fc_session *s, fc_bench_op op, fc_cursor *at);
+
+fc_scale fc_session_scale(const fc_session *s);
+bool fc_session_wants(const fc_session *s, fc_bench_op op);
+bool fc_session_cancelled(const fc_session *s);
+void fc_session_tell(const fc_session *s, size_t done, size_t total, const char *text);
+
+/** Chains of operators as one recording, after the cases: rows `graph` (the whole) and `parts` (the sum of its calls). */
+FC_NODISCARD fc_status fc_session_chains(fc_session *s, fc_journal *journal, size_t order);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_BENCH_TABLES_H
+#define FC_BENCH_TABLES_H
+
+#include <fleetcast/kernels/implementation.h>
+
+/** Which implementations each backend offers; of one operator the best comes first. */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FC_CPU_TABLE_MAP(X) X(gemm) X(attention) X(decode) X(rows) X(quantise) X(training) X(router) X(permute) X(stream)
+/* our own kernels before the libraries' where both exist: docs/kernels.md has the measured order */
+#define FC_CUDA_TABLE_MAP(X)                                                                                 \
+  X(cuda_grouped) X(cuda_wgrad) X(cuda_mla_decode) X(cuda_gqa_decode) X(cuda_rows) X(cuda_quantise)          \
+  X(cuda_training) X(cuda_router) X(cuda_permute) X(cuda_stream) X(nvidia_cublaslt) X(nvidia_grouped)        \
+  X(nvidia_cudnn)
+
+#define FC_TABLE_ONE(name) +1
+enum { FC_CPU_TABLES = FC_CPU_TABLE_MAP(FC_TABLE_ONE), FC_CUDA_TABLES = FC_CUDA_TABLE_MAP(FC_TABLE_ONE) };
+#undef FC_TABLE_ONE
+
+extern const fc_implementations *const fc_cpu_tables[FC_CPU_TABLES];
+extern const fc_implementations *const fc_cuda_tables[FC_CUDA_TABLES];
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_CPU_SIMD_H
+#define FC_CPU_SIMD_H
+
+#include <stdint.h> /* also tells __GLIBC__ */
+
+#include <fleetcast/kernels/formats.h>
+
+/** What the CPU's row kernels share: loops that compilers turn into vector instructions.  A kernel works on
+ * one row or tile, without OpenMP inside, and is marked FC_CLONES: the compiler makes a version for each
+ * vector extension, and the loader picks one (x86-64, GCC, glibc; elsewhere one version).  The versions may
+ * sum in different orders. */
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__) &&                 \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define FC_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FC_CLONES
+#endif
+
+#define FC_SIMD_PRAGMA(text) _Pragma(#text)
+#define FC_SIMD              FC_SIMD_PRAGMA(omp simd)
+#define FC_SIMD_SUM(x)       FC_SIMD_PRAGMA(omp simd reduction(+ : x))
+#define FC_SIMD_MAX(x)       FC_SIMD_PRAGMA(omp simd reduction(max : x))
+
+/** Bits of |x|: ordered as |x| is, so that a largest magnitude is an integer maximum. */
+static inline uint32_t fc_magnitude_bits(float x) {
+  return fc_float_bits(x) & 0x7fffffffu;
+}
+
+/** max(amax, 1e-4) / 448 of bits of amax. */
+static inline float fc_scale_of_bits(uint32_t amax) {
+  float a = fc_float_of_bits(amax);
+  return (a < 1e-4f ? 1e-4f : a) / FC_E4M3_MAX;
+}
+
+/** e^x within 2 ulp for |x| < 87, saturated beyond; vectorises, as the library's does not.  e^x = 2^k e^r
+ * with |r| <= ln 2 / 2, the Taylor polynomial of degree 7: its remainder there is below 6e-9. */
+static inline float fc_expf(float x) {
+  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  float shifted = x * 1.44269504f + 12582912.0f; /* 1.5 2^23: the sum's last bits are the nearest integer */
+  float k = shifted - 12582912.0f;
+  float r = (x - k * 0.693145752f) - k * 1.42855995e-6f; /* ln 2 in two parts; the first has 16 bits */
+  float p = 1.98412698e-4f;
+  p = p * r + 1.38888889e-3f;
+  p = p * r + 8.33333333e-3f;
+  p = p * r + 4.16666667e-2f;
+  p = p * r + 1.66666667e-1f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return fc_float_of_bits(fc_float_bits(p) + (fc_float_bits(shifted) << 23));
+}
+
+#endif
