@@ -3,6 +3,7 @@
 # program links with the C linker and no libstdc++, and ptxas' report of each file is kept for the static check.
 get_filename_component(cuda_root ${CMAKE_CUDA_COMPILER} DIRECTORY)
 get_filename_component(cuda_root ${cuda_root} DIRECTORY)
+set(FC_CUDA_ROOT ${cuda_root} CACHE INTERNAL "of the toolkit that nvcc is from")
 set(FC_NVCC_FLAGS -std=c++17 -O3 -gencode=arch=compute_90a,code=sm_90a -Werror all-warnings
     -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-Wall,-Wextra -Xptxas=-v)
 

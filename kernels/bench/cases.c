@@ -28,27 +28,57 @@ void fc_cases_free(fc_cases *cases) {
 
 /* --- models --- */
 
-/* DeepSeek-V3's config.json: hidden_size 7168, moe_intermediate_size 2048, intermediate_size 18432, q_lora_rank 1536,
- * kv_lora_rank 512, num_attention_heads 128, qk_nope_head_dim 128, qk_rope_head_dim 64, v_head_dim 128, n_routed_experts 256,
- * num_experts_per_tok 8, n_group 8, topk_group 4, vocab_size 129280.  The GQA heads are those of Llama-3.1-70B (64, 8 of
- * keys and values, 128 wide). */
-static const fc_dims v3 = {.hidden = 7168, .inter = 2048, .dense = 18432, .q_rank = 1536, .kv_rank = 512, .heads = 128,
-                           .nope = 128, .rope = 64, .v = 128, .experts = 256, .top_k = 8, .groups = 8, .top_groups = 4,
-                           .vocab = 129280, .gqa_heads = 64, .gqa_kv_heads = 8, .gqa_dim = 128};
+/* DeepSeek-V3's config.json: hidden_size 7168, moe_intermediate_size 2048, intermediate_size 18432,
+ * q_lora_rank 1536, kv_lora_rank 512, num_attention_heads 128, qk_nope_head_dim 128, qk_rope_head_dim 64,
+ * v_head_dim 128, n_routed_experts 256, num_experts_per_tok 8, n_group 8, topk_group 4, vocab_size 129280.
+ * The GQA heads are those of Llama-3.1-70B (64, 8 of keys and values, 128 wide). */
+static const fc_dims v3 = {.hidden = 7168,
+                           .inter = 2048,
+                           .dense = 18432,
+                           .q_rank = 1536,
+                           .kv_rank = 512,
+                           .heads = 128,
+                           .nope = 128,
+                           .rope = 64,
+                           .v = 128,
+                           .experts = 256,
+                           .top_k = 8,
+                           .groups = 8,
+                           .top_groups = 4,
+                           .vocab = 129280,
+                           .gqa_heads = 64,
+                           .gqa_kv_heads = 8,
+                           .gqa_dim = 128};
 /* an eighth of every width; E and k shrink together, so that tokens an expert keep their ratio */
-static const fc_dims eighth = {.hidden = 896, .inter = 256, .dense = 2304, .q_rank = 192, .kv_rank = 64, .heads = 16,
-                               .nope = 16, .rope = 8, .v = 16, .experts = 32, .top_k = 4, .groups = 8, .top_groups = 4,
-                               .vocab = 16160, .gqa_heads = 8, .gqa_kv_heads = 2, .gqa_dim = 64};
+static const fc_dims eighth = {.hidden = 896,
+                               .inter = 256,
+                               .dense = 2304,
+                               .q_rank = 192,
+                               .kv_rank = 64,
+                               .heads = 16,
+                               .nope = 16,
+                               .rope = 8,
+                               .v = 16,
+                               .experts = 32,
+                               .top_k = 4,
+                               .groups = 8,
+                               .top_groups = 4,
+                               .vocab = 16160,
+                               .gqa_heads = 8,
+                               .gqa_kv_heads = 2,
+                               .gqa_dim = 64};
 
 #define LIST(...)                                                                                            \
-  { .n = sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .item = {__VA_ARGS__} }
+  {                                                                                                          \
+    .n = sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .item = { __VA_ARGS__ }                   \
+  }
 
 static const fc_grid gpu_grid = {
     .dims = &v3,
     .gemm = FC_DTYPE_FP8,
     .plain = FC_DTYPE_BF16,
     .rows = LIST(16, 64, 128, 256, 512, 1024, 2048, 4096, 16384),
-    .odd_rows = LIST(65, 129, 257, 513, 1025),
+    .odd_rows = LIST(68, 132, 260, 516, 1028), /* fp8 scales come in fours */
     .train_rows = LIST(1024, 4096, 16384),
     .head_rows = LIST(1, 16, 64, 256, 1024),
     .absorb_rows = LIST(1, 16, 64, 128, 256, 512),
@@ -112,9 +142,10 @@ static fc_list thinned(fc_list l) {
 }
 
 static fc_grid thinned_grid(fc_grid g) {
-  fc_list *const lists[] = {&g.rows,       &g.odd_rows,    &g.train_rows,     &g.head_rows, &g.absorb_rows, &g.groups,
-                            &g.group_rows, &g.masked_rows, &g.masked_groups,  &g.prefill,   &g.backward,
-                            &g.decode_batch, &g.decode_context, &g.tokens,    &g.sample_rows, &g.parameters};
+  fc_list *const lists[] = {&g.rows,           &g.odd_rows, &g.train_rows,  &g.head_rows,
+                            &g.absorb_rows,    &g.groups,   &g.group_rows,  &g.masked_rows,
+                            &g.masked_groups,  &g.prefill,  &g.backward,    &g.decode_batch,
+                            &g.decode_context, &g.tokens,   &g.sample_rows, &g.parameters};
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = thinned(*lists[i]);
   g.quick = true;
   return g;

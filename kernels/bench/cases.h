@@ -26,7 +26,12 @@ fc_status fc_cases_build(fc_cases *out, fc_scale scale, bool quick);
 void fc_cases_free(fc_cases *cases);
 
 /** Which layer of a model: the operators that make it up, in order. */
-typedef enum fc_chain_kind { FC_CHAIN_DECODE, FC_CHAIN_PREFILL, FC_CHAIN_TRAIN, FC_CHAIN_COUNT } fc_chain_kind;
+typedef enum fc_chain_kind {
+  FC_CHAIN_DECODE,
+  FC_CHAIN_PREFILL,
+  FC_CHAIN_TRAIN,
+  FC_CHAIN_COUNT
+} fc_chain_kind;
 
 /** "chain_decode": column `kernel` of a chain's row. */
 const char *fc_chain_text(fc_chain_kind kind);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shapes.h"
 
-/* One MoE layer of DeepSeek-V3 as the calls that it is made of, for the check that the parts sum to the whole.  Its
- * device holds an eighth of the experts and, balanced, receives as many rows as it sends. */
+/* One MoE layer of DeepSeek-V3 as the calls that it is made of, for the check that the parts sum to the
+ * whole.  Its device holds an eighth of the experts and, balanced, receives as many rows as it sends. */
 
 typedef struct {
   fc_cases *list;
@@ -31,11 +31,13 @@ static void product(const layer *l, fc_dtype dtype, int64_t n, int64_t k) {
 static void product_backward(const layer *l, fc_dtype dtype, int64_t n, int64_t k) {
   if (dtype == FC_DTYPE_FP8) row_op(l, FC_BENCH_QUANT_TRANSPOSED, l->tokens, n);
   product(l, dtype, k, n);
-  fc_cases_add(l->list, (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD, .dtype = dtype, .m = n, .n = k, .k = l->tokens});
+  fc_cases_add(l->list,
+               (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD, .dtype = dtype, .m = n, .n = k, .k = l->tokens});
 }
 
 static void rope(const layer *l, fc_bench_op op) {
-  fc_bench_case c = {.op = op, .dtype = FC_DTYPE_BF16, .kv_dtype = FC_DTYPE_BF16, .m = l->tokens, .dk = l->d->rope};
+  fc_bench_case c = {
+      .op = op, .dtype = FC_DTYPE_BF16, .kv_dtype = FC_DTYPE_BF16, .m = l->tokens, .dk = l->d->rope};
   c.heads = l->d->heads + (op == FC_BENCH_ROPE_B);
   c.dv = op == FC_BENCH_ROPE_B ? 0 : l->d->kv_rank;
   fc_cases_add(l->list, c);
@@ -43,7 +45,8 @@ static void rope(const layer *l, fc_bench_op op) {
 
 static void attention(const layer *l, fc_bench_op op) {
   const fc_dims *d = l->d;
-  fc_bench_case c = {.op = op, .dtype = l->g->plain, .kv_dtype = l->g->plain, .heads = d->heads, .kv_heads = d->heads};
+  fc_bench_case c = {
+      .op = op, .dtype = l->g->plain, .kv_dtype = l->g->plain, .heads = d->heads, .kv_heads = d->heads};
   c.batch = 1;
   c.q = c.s = l->tokens;
   c.dk = d->nope + d->rope;
@@ -53,7 +56,8 @@ static void attention(const layer *l, fc_bench_op op) {
 
 static void attention_decode(const layer *l) {
   const fc_dims *d = l->d;
-  fc_bench_case c = {.dtype = l->g->plain, .kv_dtype = l->g->plain, .batch = l->tokens, .q = 1, .s = l->context};
+  fc_bench_case c = {
+      .dtype = l->g->plain, .kv_dtype = l->g->plain, .batch = l->tokens, .q = 1, .s = l->context};
   c.heads = d->heads;
   fc_bench_case absorb = c;
   absorb.op = FC_BENCH_ABSORB_K;
@@ -92,13 +96,15 @@ static void attention_block(const layer *l, bool decode) {
 }
 
 static void routed(const layer *l, fc_bench_op op, fc_dtype dtype) {
-  fc_bench_case c = {.op = op, .dtype = dtype, .k = l->tokens, .m = l->rows, .n = l->d->hidden, .top_k = l->d->top_k};
+  fc_bench_case c = {
+      .op = op, .dtype = dtype, .k = l->tokens, .m = l->rows, .n = l->d->hidden, .top_k = l->d->top_k};
   c.groups = l->experts;
   fc_cases_add(l->list, c);
 }
 
 static void grouped(const layer *l, bool decode, int64_t n, int64_t k) {
-  fc_bench_case c = {.op = FC_BENCH_GROUPED, .dtype = l->g->gemm, .m = l->rows, .n = n, .k = k, .groups = l->experts};
+  fc_bench_case c = {
+      .op = FC_BENCH_GROUPED, .dtype = l->g->gemm, .m = l->rows, .n = n, .k = k, .groups = l->experts};
   if (decode) {
     c.op = FC_BENCH_GROUPED_MASKED;
     int64_t each = (l->rows + l->experts - 1) / l->experts;
@@ -117,7 +123,8 @@ static void grouped_backward(const layer *l, int64_t n, int64_t k) {
 
 static void topk(const layer *l, fc_bench_op op) {
   const fc_dims *d = l->d;
-  fc_bench_case c = {.op = op, .dtype = FC_DTYPE_FP32, .m = l->tokens, .n = d->experts, .experts = d->experts};
+  fc_bench_case c = {
+      .op = op, .dtype = FC_DTYPE_FP32, .m = l->tokens, .n = d->experts, .experts = d->experts};
   c.top_k = d->top_k;
   c.route_groups = d->groups;
   c.route_top = d->top_groups;

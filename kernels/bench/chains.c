@@ -5,8 +5,8 @@
 
 #include "pass.h"
 
-/* A layer as one recording, and its calls one by one: do the parts sum to the whole?  Every call has its own data: what
- * is compared is time, not a result that flows. */
+/* A layer as one recording, and its calls one by one: do the parts sum to the whole?  Every call has its own
+ * data: what is compared is time, not a result that flows. */
 
 typedef struct {
   size_t n;
@@ -45,8 +45,8 @@ static fc_status assemble(chain *c, const fc_session *s, const fc_cases *cases, 
   c->launch = calloc(n, sizeof *c->launch);
   if (!c->data || !c->impl || !c->states || !c->launch) return FC_E_NOMEM;
   for (size_t i = 0; i < n; i++) {
-    fc_status status =
-        fc_data_new(&c->data[i], s->options.device, &s->machine, &cases->item[i], s->options.seed + i, false, 1, why);
+    fc_status status = fc_data_new(&c->data[i], s->options.device, &s->machine, &cases->item[i],
+                                   s->options.seed + i, false, 1, why);
     if (status) return status;
     c->n = i + 1;
     c->impl[i] = best(s, &c->data[i].problem, why);
@@ -73,9 +73,12 @@ static bool describe(fc_row *row, const chain *c, const fc_session *s, fc_chain_
     bytes += fc_op_bytes(&op);
   }
   fc_problem first = c->data[0].problem;
-  first.c.site = kind == FC_CHAIN_DECODE ? "decode layer" : (kind == FC_CHAIN_PREFILL ? "prefill layer" : "training layer");
+  first.c.site = kind == FC_CHAIN_DECODE ? "decode layer"
+                                         : (kind == FC_CHAIN_PREFILL ? "prefill layer" : "training layer");
   return fc_row_describe(row, &first, fc_chain_text(kind), impl, &s->machine) &&
-         fc_row_set(row, FC_COLUMN_flop, "%.17g", flop) && fc_row_set(row, FC_COLUMN_bytes_moved, "%.17g", bytes);
+         fc_row_set(row, FC_COLUMN_dtype, "%s", "") && /* several */
+         fc_row_set(row, FC_COLUMN_flop, "%.17g", flop) &&
+         fc_row_set(row, FC_COLUMN_bytes_moved, "%.17g", bytes);
 }
 
 static fc_status write_row(fc_session *s, fc_journal *journal, const chain *c, fc_chain_kind kind, bool whole,
@@ -88,8 +91,8 @@ static fc_status write_row(fc_session *s, fc_journal *journal, const chain *c, f
   return FC_E_NOMEM;
 }
 
-static fc_status time_chain(fc_session *s, fc_journal *journal, const chain *c, fc_chain_kind kind, size_t order,
-                            char *why) {
+static fc_status time_chain(fc_session *s, fc_journal *journal, const chain *c, fc_chain_kind kind,
+                            size_t order, char *why) {
   fc_timing whole, sum = {0};
   const fc_bench_device *device = s->options.device;
   fc_status status = fc_measure_list(&whole, device, c->launch, c->n, &s->protocol, s->options.cancel, why);

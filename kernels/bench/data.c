@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { SETS_MAX = 256 };
-#define COLD_FACTOR  3    /* copies of the weights exceed the cache so many times (docs/kernels.md#protocol) */
+#define COLD_FACTOR  3 /* copies of the weights exceed the cache so many times (docs/kernels.md#protocol) */
 #define MEMORY_SHARE 0.85 /* of the free device memory that a problem may take */
 
 static size_t bytes_of(const fc_tensor *t) {
@@ -57,7 +57,8 @@ static fc_status allocate(fc_data *d, char *why) {
         d->args[s].at[i] = d->args[0].at[i];
         continue;
       }
-      int error = d->device->alloc(&d->args[s].at[i], bytes_of(t) + 256); /* never empty; room for wide loads */
+      int error =
+          d->device->alloc(&d->args[s].at[i], bytes_of(t) + 256); /* never empty; room for wide loads */
       if (error) return device_failed(d, error, "allocating", why), FC_E_NOMEM;
     }
   }
@@ -109,8 +110,8 @@ static fc_status bring_to_host(fc_data *d, char *why) {
   return FC_OK;
 }
 
-fc_status fc_data_new(fc_data *out, const fc_bench_device *device, const fc_machine *machine, const fc_bench_case *c,
-                      uint64_t seed, bool exact, size_t most_sets, char *why) {
+fc_status fc_data_new(fc_data *out, const fc_bench_device *device, const fc_machine *machine,
+                      const fc_bench_case *c, uint64_t seed, bool exact, size_t most_sets, char *why) {
   *out = (fc_data){.device = device, .cache = "hot"};
   if (fc_problem_init(&out->problem, c, seed, exact)) {
     (void)snprintf(why, FC_WHY, "no such shape");
@@ -122,7 +123,8 @@ fc_status fc_data_new(fc_data *out, const fc_bench_device *device, const fc_mach
     *(is_weight(t) ? &weights : &rest) += (double)bytes_of(t);
   }
   if (weights + rest > MEMORY_SHARE * machine->free_bytes) {
-    (void)snprintf(why, FC_WHY, "needs %.1f GB of %.1f GB free", (weights + rest) / 1e9, machine->free_bytes / 1e9);
+    (void)snprintf(why, FC_WHY, "needs %.1f GB of %.1f GB free", (weights + rest) / 1e9,
+                   machine->free_bytes / 1e9);
     return FC_E_NOMEM;
   }
   choose_sets(out, machine, most_sets, weights, rest);
@@ -146,8 +148,8 @@ void fc_data_free(fc_data *d) {
 
 /* --- states --- */
 
-fc_status fc_data_prepare(void ***states, const fc_data *d, const fc_implementation *impl, const fc_machine *machine,
-                          char *why) {
+fc_status fc_data_prepare(void ***states, const fc_data *d, const fc_implementation *impl,
+                          const fc_machine *machine, char *why) {
   *states = calloc(d->sets, sizeof **states);
   if (!*states) {
     (void)snprintf(why, FC_WHY, "out of memory");
@@ -176,15 +178,16 @@ static fc_status reset(const fc_data *d, char *why) {
   for (size_t i = 0; i < d->problem.n_tensors; i++) {
     const fc_tensor *t = &d->problem.tensor[i];
     if (!is_checked(t)) continue;
-    int error = t->role == FC_ROLE_INOUT ? d->device->upload(d->args[0].at[i], t->host, bytes_of(t))
-                                         : d->device->set(d->args[0].at[i], fc_check_poison(t->elem), bytes_of(t));
+    int error = t->role == FC_ROLE_INOUT
+                    ? d->device->upload(d->args[0].at[i], t->host, bytes_of(t))
+                    : d->device->set(d->args[0].at[i], fc_check_poison(t->elem), bytes_of(t));
     if (error) return device_failed(d, error, "poisoning", why);
   }
   return FC_OK;
 }
 
-fc_status fc_data_check(fc_check *out, const fc_data *d, const fc_implementation *impl, void *state, double budget_s,
-                        char *why) {
+fc_status fc_data_check(fc_check *out, const fc_data *d, const fc_implementation *impl, void *state,
+                        double budget_s, char *why) {
   void *got[FC_TENSORS_MAX] = {0};
   fc_status status = reset(d, why);
   fc_bench_launch launch = {impl, &d->problem, &d->args[0], state};

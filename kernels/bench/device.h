@@ -4,8 +4,8 @@
 
 #include <fleetcast/kernels/implementation.h>
 
-/** A backend as the benchmark sees it: memory, launches, time.  One row of functions for the CPU, one for CUDA;
- *  all return 0 or an error that text() puts into words. */
+/** A backend as the benchmark sees it: memory, launches, time.  One row of functions for the CPU, one for
+ * CUDA; all return 0 or an error that text() puts into words. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,8 +36,8 @@ typedef struct fc_bench_device {
 
   /** Runs one call and waits. */
   int (*run)(const fc_bench_launch *launch);
-  /** Keeps `n` calls to be replayed in order: CUDA: a graph (by_queue: none, they are queued one by one).  The array of
-   *  launches is the caller's and outlives the recording. */
+  /** Keeps `n` calls to be replayed in order: CUDA: a graph (by_queue: none, they are queued one by one). The
+   * array of launches is the caller's and outlives the recording. */
   int (*record)(void **out, const fc_bench_launch *launch, size_t n, bool by_queue);
   /** Replays, waits, and gives the seconds that the device took. */
   int (*replay)(void *recording, double *seconds);
@@ -50,8 +50,8 @@ typedef struct fc_bench_device {
 
   const fc_implementations *const *tables;
   size_t n_tables;
-  bool is_gpu; /* full-size shapes, weights rotate past the last cache; a CPU's last cache is too large to exceed within a
-                  short run: there they rotate past the second-level one */
+  bool is_gpu; /* full-size shapes, weights rotate past the last cache; a CPU's last cache is too large to
+                  exceed within a short run: there they rotate past the second-level one */
 } fc_bench_device;
 
 extern const fc_bench_device fc_bench_cpu;

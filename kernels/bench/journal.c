@@ -28,7 +28,8 @@ static fc_status read_earlier(const fc_journal *j, const fc_machine *machine, fc
   if (status) return status;
   for (size_t i = 0; i < earlier->n; i++) {
     const fc_row *row = &earlier->item[i];
-    if (is_same(row->field[FC_COLUMN_gpu], machine->gpu) && is_same(row->field[FC_COLUMN_driver], machine->driver))
+    if (is_same(row->field[FC_COLUMN_gpu], machine->gpu) &&
+        is_same(row->field[FC_COLUMN_driver], machine->driver))
       continue;
     (void)fc_diag_error(d, j->partial, ((fc_pos){i + 2, 1}),
                         "an interrupted pass on another device (%s): finish it there, or remove the file",
@@ -59,7 +60,8 @@ static fc_status start(fc_journal *j, const fc_rows *earlier) {
   return FC_E_NOMEM;
 }
 
-fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier, fc_diags *d) {
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier,
+                          fc_diags *d) {
   *j = (fc_journal){0};
   *earlier = (fc_rows){0};
   if (!path) return FC_OK;

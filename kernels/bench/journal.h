@@ -6,8 +6,8 @@
 
 #include "row.h"
 
-/** The file OUT.partial: a point is appended when it is measured, so that an interrupted pass goes on where it was.
- *  When all are there it becomes OUT, sorted, in one step. */
+/** The file OUT.partial: a point is appended when it is measured, so that an interrupted pass goes on where
+ * it was. When all are there it becomes OUT, sorted, in one step. */
 
 typedef struct fc_journal {
   char *path, *partial; /* NULL path: rows are kept in memory alone */
@@ -15,13 +15,17 @@ typedef struct fc_journal {
 } fc_journal;
 
 /** Opens; rows of an interrupted pass on the same machine come back in `earlier`.
- *  @return FC_OK | FC_E_INPUT (told to d: not such a file, another machine's) | FC_E_IO (errno) | FC_E_NOMEM */
+ *  @return FC_OK | FC_E_INPUT (told to d: not such a file, another machine's) | FC_E_IO (errno) | FC_E_NOMEM
+ */
 FC_NODISCARD
-fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier, fc_diags *d);
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier,
+                          fc_diags *d);
 /** @return FC_OK | FC_E_IO | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_journal_add(fc_journal *j, const fc_row *row);
+FC_NODISCARD
+fc_status fc_journal_add(fc_journal *j, const fc_row *row);
 /** Writes OUT and removes OUT.partial.  @return FC_OK | FC_E_IO | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows);
+FC_NODISCARD
+fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows);
 void fc_journal_close(fc_journal *j);
 
 #endif

@@ -12,8 +12,8 @@
 #include "session.h"
 #include "summary.h"
 
-/* fleetcast-bench: microbenchmarks, each checked against its reference first.  `fleetcast bench` starts it; a program of
- * its own, so that NVIDIA's libraries and GSL never meet (docs/adr/0005). */
+/* fleetcast-bench: microbenchmarks, each checked against its reference first.  `fleetcast bench` starts it; a
+ * program of its own, so that NVIDIA's libraries and GSL never meet (docs/adr/0005). */
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_IO };
 
@@ -51,29 +51,29 @@ typedef struct {
 } settings;
 
 static void print_help(FILE *to) {
-  (void)fputs(
-      "usage: fleetcast bench [OPTIONS]\n\n"
-      "microbenchmarks, each checked against its reference first\n\n"
-      "options:\n"
-      "      --backend NAME          cpu or cuda (default: cuda where there is a GPU, else cpu)\n"
-      "      --quick                 about a quarter of the points\n"
-      "  -o, --out FILE              measurement file (CSV); without it rows go to stdout\n"
-      "      --kernel NAME           only this kernel, as the column `kernel` names it\n"
-      "      --seed N                of the data and of the order (default: the time)\n"
-      "      --check                 check every kernel, time nothing\n"
-      "      --again                 measure anew though FILE is complete\n"
-      "  -q, --quiet                 no progress, no table\n"
-      "  -h, --help                  this text\n\n"
-      "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.\n",
-      to);
+  (void)fputs("usage: fleetcast bench [OPTIONS]\n\n"
+              "microbenchmarks, each checked against its reference first\n\n"
+              "options:\n"
+              "      --backend NAME          cpu or cuda (default: cuda where there is a GPU, else cpu)\n"
+              "      --quick                 about a quarter of the points\n"
+              "  -o, --out FILE              measurement file (CSV); without it rows go to stdout\n"
+              "      --kernel NAME           only this kernel, as the column `kernel` names it\n"
+              "      --seed N                of the data and of the order (default: the time)\n"
+              "      --check                 check every kernel, time nothing\n"
+              "      --again                 measure anew though FILE is complete\n"
+              "  -q, --quiet                 no progress, no table\n"
+              "  -h, --help                  this text\n\n"
+              "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.\n",
+              to);
 }
 
 static int parse(settings *s, int argc, char **argv) {
   static const struct option options[] = {
-      {"backend", required_argument, NULL, 'b'}, {"quick", no_argument, NULL, 'Q'}, {"out", required_argument, NULL, 'o'},
-      {"kernel", required_argument, NULL, 'k'},  {"seed", required_argument, NULL, 's'}, {"check", no_argument, NULL, 'c'},
-      {"again", no_argument, NULL, 'a'},         {"quiet", no_argument, NULL, 'q'}, {"help", no_argument, NULL, 'h'},
-      {NULL, 0, NULL, 0}};
+      {"backend", required_argument, NULL, 'b'}, {"quick", no_argument, NULL, 'Q'},
+      {"out", required_argument, NULL, 'o'},     {"kernel", required_argument, NULL, 'k'},
+      {"seed", required_argument, NULL, 's'},    {"check", no_argument, NULL, 'c'},
+      {"again", no_argument, NULL, 'a'},         {"quiet", no_argument, NULL, 'q'},
+      {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
   char *end;
   for (int letter; (letter = getopt_long(argc, argv, "o:qh", options, NULL)) != -1;) switch (letter) {
     case 'b': s->backend = optarg; break;
@@ -148,7 +148,8 @@ static void clear_progress(progress *p) {
 /* An interrupted program dies of its signal (docs/adr/0006). */
 static int die_of_signal(const fc_session *s, const fc_journal *j) {
   if (j->partial)
-    (void)fprintf(stderr, "fleetcast: interrupted; %zu points are kept in %s: the same command goes on from there\n",
+    (void)fprintf(stderr,
+                  "fleetcast: interrupted; %zu points are kept in %s: the same command goes on from there\n",
                   s->rows.n, j->partial);
   else
     (void)fputs("fleetcast: interrupted; without -o nothing is kept\n", stderr);
@@ -172,10 +173,12 @@ static int print_rows(const fc_rows *rows) {
 static int tell_results(const fc_session *s, const settings *set) {
   int code = set->out ? EXIT_OK : print_rows(&s->rows);
   if (!set->quiet) fc_summary_print(set->out ? stdout : stderr, s);
-  double drift_limit = s->options.device->is_gpu ? 0.02 : 0.1; /* a shared CPU drifts more: docs/kernels.md#protocol */
+  double drift_limit =
+      s->options.device->is_gpu ? 0.02 : 0.1; /* a shared CPU drifts more: docs/kernels.md#protocol */
   if (s->largest_drift > drift_limit)
     (void)fprintf(stderr,
-                  "fleetcast: warning: the sentinel's time moved by %.0f %% during the pass: the device was not alone or "
+                  "fleetcast: warning: the sentinel's time moved by %.0f %% during the pass: the device was "
+                  "not alone or "
                   "not cool\n",
                   100 * s->largest_drift);
   if (s->failed_points > 0) {
@@ -197,12 +200,14 @@ static int measure(fc_session *s, const settings *set) {
       (void)fc_diag_format(line, sizeof line, &d.item[i]);
       (void)fprintf(stderr, "%s\n", line);
     }
-    if (status == FC_E_IO) (void)fprintf(stderr, "fleetcast: cannot write %s.partial: %s\n", set->out, strerror(errno));
+    if (status == FC_E_IO)
+      (void)fprintf(stderr, "fleetcast: cannot write %s.partial: %s\n", set->out, strerror(errno));
     return status == FC_E_INPUT ? EXIT_INPUT : (status == FC_E_IO ? EXIT_IO : EXIT_FAILED);
   }
   status = fc_session_resume(s, &earlier);
   fc_rows_fini(&earlier);
-  if (s->resumed > 0 && !set->quiet) (void)fprintf(stderr, "fleetcast: going on from %zu points\n", s->resumed);
+  if (s->resumed > 0 && !set->quiet)
+    (void)fprintf(stderr, "fleetcast: going on from %zu points\n", s->resumed);
   if (!status) status = fc_session_measure(s, &journal);
   clear_progress(s->options.context);
   int code = EXIT_OK;
@@ -231,8 +236,8 @@ static int check_first(fc_session *s, const settings *set) {
   }
   const fc_check_counts *c = &s->checks;
   if (!set->quiet || c->failed > 0)
-    (void)fprintf(stderr, "fleetcast: checked %zu, %zu failed, %zu skipped\n", c->passed + c->failed, c->failed,
-                  c->skipped);
+    (void)fprintf(stderr, "fleetcast: checked %zu, %zu failed, %zu skipped\n", c->passed + c->failed,
+                  c->failed, c->skipped);
   if (c->failed > 0) (void)fprintf(stderr, "fleetcast: %s\n", c->first_failure);
   return c->failed > 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -8,8 +8,10 @@
 #include <time.h>
 
 fc_protocol fc_protocol_default(bool gpu, bool quick) {
-  /* design notes, kernels.md section 4; a CPU's points are shorter because a whole pass takes under a minute */
-  fc_protocol p = {.replay_s = 200e-6, .window_s = 20e-3, .settle = 0.02, .warm_max_s = 0.3, .min_samples = 7};
+  /* design notes, kernels.md section 4; a CPU's points are shorter because a whole pass takes under a minute
+   */
+  fc_protocol p = {
+      .replay_s = 200e-6, .window_s = 20e-3, .settle = 0.02, .warm_max_s = 0.3, .min_samples = 7};
   p.min_total_s = 60e-3;
   p.max_total_s = 0.6;
   p.max_iqr = 0.01;
@@ -26,8 +28,8 @@ fc_protocol fc_protocol_default(bool gpu, bool quick) {
     p.settle = 0.05;
     p.warm_max_s = 20e-3;
     p.min_samples = 5;
-    p.min_total_s = quick ? 5e-3 : 15e-3;
-    p.max_total_s = quick ? 30e-3 : 120e-3;
+    p.min_total_s = quick ? 5e-3 : 10e-3;
+    p.max_total_s = quick ? 30e-3 : 80e-3;
     p.max_iqr = 0.02;
     p.sustained_s = 0.3;
     p.clock_drift = 0.1; /* neighbours of a shared machine move it more than heat does */
@@ -63,8 +65,8 @@ typedef struct {
   const volatile sig_atomic_t *cancel;
   char *why;
   void *recording;
-  size_t launches;    /* in the recording */
-  bool flush;         /* burst: rest between samples */
+  size_t launches;            /* in the recording */
+  bool flush;                 /* burst: rest between samples */
   double sample[SAMPLES_MAX]; /* seconds of a replay */
   size_t n, dropped;
 } run;
@@ -148,8 +150,8 @@ static fc_status sample_sustained(run *r) {
   return FC_OK;
 }
 
-/* Samples of a chip that slowed down are not of the chip: they are dropped and counted, and the point is taken once
- * more when its clock moved. */
+/* Samples of a chip that slowed down are not of the chip: they are dropped and counted, and the point is
+ * taken once more when its clock moved. */
 static fc_status sample(run *r, bool sustained, bool *timed_out, double *clock_mhz) {
   for (int attempt = 0; attempt < 2; attempt++) {
     double before = r->device->clock_mhz();
@@ -185,7 +187,8 @@ static fc_status time_recording(fc_timing *out, run *r, bool sustained) {
 }
 
 /* How many launches fill a replay: from one of each set, timed. */
-static fc_status launches_needed(run *r, const fc_bench_launch *list, size_t sets, bool by_queue, size_t *out) {
+static fc_status launches_needed(run *r, const fc_bench_launch *list, size_t sets, bool by_queue,
+                                 size_t *out) {
   int error = r->device->record(&r->recording, list, sets, by_queue);
   if (error) return failed(r, error);
   double took = 0;
@@ -195,7 +198,8 @@ static fc_status launches_needed(run *r, const fc_bench_launch *list, size_t set
   r->recording = NULL;
   double one = took / (double)sets, need = one > 0 ? ceil(r->protocol->replay_s / one) : LAUNCHES_MAX;
   if (need < 1) need = 1;
-  /* a replay goes round the sets, which keeps them cold, unless a call is so long that their part in it is small */
+  /* a replay goes round the sets, which keeps them cold, unless a call is so long that their part in it is
+   * small */
   if (need < (double)sets && took <= ROUND_MAX_S) need = (double)sets;
   if (need > LAUNCHES_MAX) need = LAUNCHES_MAX;
   *out = (size_t)need;
@@ -230,15 +234,17 @@ fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *
   return status;
 }
 
-fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch, size_t n,
-                          const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why) {
+fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch,
+                          size_t n, const fc_protocol *protocol, const volatile sig_atomic_t *cancel,
+                          char *why) {
   *out = (fc_timing){0};
   run *r = calloc(1, sizeof *r);
   if (!r) {
     (void)snprintf(why, FC_WHY, "out of memory");
     return FC_E_NOMEM;
   }
-  *r = (run){.device = device, .protocol = protocol, .cancel = cancel, .why = why, .launches = 1, .flush = true};
+  *r = (run){
+      .device = device, .protocol = protocol, .cancel = cancel, .why = why, .launches = 1, .flush = true};
   int error = device->record(&r->recording, launch, n, false);
   fc_status status = error ? failed(r, error) : time_recording(out, r, false);
   if (r->recording) device->discard(r->recording);

@@ -17,7 +17,7 @@ typedef struct fc_protocol {
   double min_total_s, max_total_s;
   double max_iqr; /* of the median: enough */
   double sustained_s;
-  double throttled; /* a sample below so much of the best clock seen is dropped */
+  double throttled;   /* a sample below so much of the best clock seen is dropped */
   double clock_drift; /* a point whose clock moved by more is repeated once */
 } fc_protocol;
 
@@ -31,16 +31,17 @@ typedef struct fc_timing {
   bool timed_out; /* max_total_s passed before the spread was small enough */
 } fc_timing;
 
-/** Times launches of one implementation that rotate over the sets of `d`.  @return FC_OK | FC_E_NOMEM | FC_E_IO
- *  (told into `why`) | FC_E_CANCELLED (`*cancel` became non-zero) */
+/** Times launches of one implementation that rotate over the sets of `d`.  @return FC_OK | FC_E_NOMEM |
+ * FC_E_IO (told into `why`) | FC_E_CANCELLED (`*cancel` became non-zero) */
 FC_NODISCARD
 fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *impl, void *const *states,
                      const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why);
 
 /** The same for a list of launches that is replayed as a whole: a chain.  Times are of the whole list. */
 FC_NODISCARD
-fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch, size_t n,
-                          const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why);
+fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch,
+                          size_t n, const fc_protocol *protocol, const volatile sig_atomic_t *cancel,
+                          char *why);
 
 /** Quantile by linear interpolation of a sorted array.  @pre n >= 1 */
 double fc_sorted_quantile(const double *sorted, size_t n, double q);

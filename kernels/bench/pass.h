@@ -20,7 +20,9 @@ bool fc_session_wants(const fc_session *s, fc_bench_op op);
 bool fc_session_cancelled(const fc_session *s);
 void fc_session_tell(const fc_session *s, size_t done, size_t total, const char *text);
 
-/** Chains of operators as one recording, after the cases: rows `graph` (the whole) and `parts` (the sum of its calls). */
-FC_NODISCARD fc_status fc_session_chains(fc_session *s, fc_journal *journal, size_t order);
+/** Chains of operators as one recording, after the cases: rows `graph` (the whole) and `parts` (the sum of
+ * its calls). */
+FC_NODISCARD
+fc_status fc_session_chains(fc_session *s, fc_journal *journal, size_t order);
 
 #endif

@@ -84,7 +84,8 @@ static size_t supporting(const fc_session *s, const fc_problem *problem, char *w
   fc_cursor at = {0};
   (void)snprintf(why, FC_WHY, "no implementation");
   for (const fc_implementation *impl; (impl = fc_session_next(s, problem->c.op, &at)) != NULL;)
-    if (n < IMPLEMENTATIONS_MAX && (!impl->supports || impl->supports(problem, &s->machine, why))) out[n++] = impl;
+    if (n < IMPLEMENTATIONS_MAX && (!impl->supports || impl->supports(problem, &s->machine, why)))
+      out[n++] = impl;
   return n;
 }
 
@@ -104,8 +105,8 @@ static fc_status skip_case(pass *p, const fc_problem *problem, size_t order, con
   return keep(p, &row);
 }
 
-static fc_status measure_all(pass *p, const fc_data *d, const fc_implementation *const *impl, size_t n, size_t order,
-                             const bool *wanted) {
+static fc_status measure_all(pass *p, const fc_data *d, const fc_implementation *const *impl, size_t n,
+                             size_t order, const bool *wanted) {
   fc_status status = FC_OK;
   for (size_t i = 0; !status && i < n; i++) {
     if (!wanted[i]) continue;
@@ -168,7 +169,8 @@ static fc_status sentinel(pass *p, double first_us[2]) {
     void **states = NULL;
     fc_timing t;
     fc_status status = FC_E_IO;
-    if (supporting(s, &d.problem, why, impl) > 0 && !fc_data_prepare(&states, &d, impl[0], &s->machine, why)) {
+    if (supporting(s, &d.problem, why, impl) > 0 &&
+        !fc_data_prepare(&states, &d, impl[0], &s->machine, why)) {
       status = fc_measure(&t, &d, impl[0], states, &s->protocol, s->options.cancel, why);
       fc_data_release(states, &d, impl[0]);
     }
@@ -240,8 +242,8 @@ static fc_status measure_again(pass *p, const fc_row *first) {
   fc_data d;
   char why[FC_WHY];
   const fc_implementation *impl[IMPLEMENTATIONS_MAX];
-  fc_status status = fc_data_new(&d, s->options.device, &s->machine, &p->cases->item[index], s->options.seed + index, false,
-                                 SIZE_MAX, why);
+  fc_status status = fc_data_new(&d, s->options.device, &s->machine, &p->cases->item[index],
+                                 s->options.seed + index, false, SIZE_MAX, why);
   if (status) return status == FC_E_NOMEM ? FC_OK : status;
   if (which < supporting(s, &d.problem, why, impl)) {
     fc_row row;
@@ -263,7 +265,8 @@ static fc_status outliers(pass *p) {
   for (size_t i = 0; !status && i < n; i++) {
     const fc_row *row = &p->s->rows.item[i];
     const char *state = row->field[FC_COLUMN_status];
-    if (!state || (strcmp(state, "ok") != 0 && strcmp(state, "noisy") != 0) || !is_outlier(&p->s->rows, n, i)) continue;
+    if (!state || (strcmp(state, "ok") != 0 && strcmp(state, "timeout") != 0) || !is_outlier(&p->s->rows, n, i))
+      continue;
     fc_session_tell(p->s, p->total, p->total, "measuring outliers again");
     fc_row copy = {.order = row->order}; /* rows move when they grow */
     status = measure_again(p, &copy);
@@ -307,7 +310,8 @@ static fc_status run_pass(pass *p, const size_t *order) {
     if (!status) status = measure_case(p, order[i]);
     since += s->rows.n - before;
   }
-  if (!status && !s->options.kernel) status = fc_session_chains(s, p->journal, p->cases->n * IMPLEMENTATIONS_MAX);
+  if (!status && !s->options.kernel)
+    status = fc_session_chains(s, p->journal, p->cases->n * IMPLEMENTATIONS_MAX);
   if (!status) status = outliers(p);
   return status;
 }

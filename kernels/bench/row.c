@@ -54,7 +54,8 @@ static bool set_us(fc_row *row, fc_column column, double us) {
   return fc_row_set(row, column, "%.4f", us);
 }
 
-/* Block-scaled 8-bit products have a name of their own in the format (without the quantiser, unlike some sources). */
+/* Block-scaled 8-bit products have a name of their own in the format (without the quantiser, unlike some
+ * sources). */
 static const char *format_of(const fc_bench_case *c) {
   bool product = c->op == FC_BENCH_GEMM || c->op == FC_BENCH_GEMM_WGRAD || c->op == FC_BENCH_GROUPED ||
                  c->op == FC_BENCH_GROUPED_MASKED || c->op == FC_BENCH_GROUPED_WGRAD;
@@ -63,14 +64,15 @@ static const char *format_of(const fc_bench_case *c) {
 
 static bool describe_routing(fc_row *row, const fc_bench_case *c) {
   static const char *const text[] = {"balanced", "power", "captured"};
-  bool ok = set_int(row, FC_COLUMN_experts, c->groups) && fc_row_set(row, FC_COLUMN_routing, "%s", text[c->routing]);
+  bool ok = set_int(row, FC_COLUMN_experts, c->groups) &&
+            fc_row_set(row, FC_COLUMN_routing, "%s", text[c->routing]);
   /* a captured load has no exponent */
   return ok && (c->routing == FC_ROUTING_CAPTURED || set_number(row, FC_COLUMN_skew, c->skew));
 }
 
 static bool describe_products(fc_row *row, const fc_bench_case *c) {
-  return set_int(row, FC_COLUMN_m, c->m) && set_int(row, FC_COLUMN_n, c->n) && set_int(row, FC_COLUMN_k, c->k) &&
-         (c->groups == 0 || describe_routing(row, c));
+  return set_int(row, FC_COLUMN_m, c->m) && set_int(row, FC_COLUMN_n, c->n) &&
+         set_int(row, FC_COLUMN_k, c->k) && (c->groups == 0 || describe_routing(row, c));
 }
 
 static bool describe_attention(fc_row *row, const fc_bench_case *c) {
@@ -78,7 +80,8 @@ static bool describe_attention(fc_row *row, const fc_bench_case *c) {
             set_int(row, FC_COLUMN_batch, c->batch) && set_int(row, FC_COLUMN_heads, c->heads) &&
             set_int(row, FC_COLUMN_q_len, c->q) && set_int(row, FC_COLUMN_kv_len, c->s);
   bool mla = c->op == FC_BENCH_MLA_PREFILL || c->op == FC_BENCH_MLA_DECODE || c->op == FC_BENCH_MLA_BACKWARD;
-  if (ok && !mla) ok = set_int(row, FC_COLUMN_kv_heads, c->kv_heads) && set_int(row, FC_COLUMN_head_dim, c->dk);
+  if (ok && !mla)
+    ok = set_int(row, FC_COLUMN_kv_heads, c->kv_heads) && set_int(row, FC_COLUMN_head_dim, c->dk);
   return ok && (!c->ragged || fc_row_set(row, FC_COLUMN_routing, "ragged"));
 }
 
@@ -104,7 +107,8 @@ static bool describe_shape(fc_row *row, const fc_bench_case *c) {
   case FC_BENCH_COMBINE:
   case FC_BENCH_COMBINE_B:
     return set_int(row, FC_COLUMN_tokens, c->k) && set_int(row, FC_COLUMN_hidden, c->n) &&
-           set_int(row, FC_COLUMN_m, c->m) && set_int(row, FC_COLUMN_topk, c->top_k) && describe_routing(row, c);
+           set_int(row, FC_COLUMN_m, c->m) && set_int(row, FC_COLUMN_topk, c->top_k) &&
+           describe_routing(row, c);
   case FC_BENCH_TOPK:
   case FC_BENCH_TOPK_B:
     return set_int(row, FC_COLUMN_tokens, c->m) && set_int(row, FC_COLUMN_experts, c->n) &&
@@ -127,13 +131,15 @@ static bool describe_shape(fc_row *row, const fc_bench_case *c) {
   }
 }
 
-bool fc_row_describe(fc_row *row, const fc_problem *p, const char *kernel, const char *impl, const fc_machine *machine) {
+bool fc_row_describe(fc_row *row, const fc_problem *p, const char *kernel, const char *impl,
+                     const fc_machine *machine) {
   const fc_bench_case *c = &p->c;
   fc_op op;
   fc_problem_cost(p, &op);
   return fc_row_set(row, FC_COLUMN_kernel, "%s", kernel ? kernel : fc_bench_op_text(c->op)) &&
-         fc_row_set(row, FC_COLUMN_impl, "%s", impl) && fc_row_set(row, FC_COLUMN_dtype, "%s", format_of(c)) &&
-         describe_shape(row, c) && set_number(row, FC_COLUMN_flop, fc_op_flop(&op)) &&
+         fc_row_set(row, FC_COLUMN_impl, "%s", impl) &&
+         fc_row_set(row, FC_COLUMN_dtype, "%s", format_of(c)) && describe_shape(row, c) &&
+         set_number(row, FC_COLUMN_flop, fc_op_flop(&op)) &&
          set_number(row, FC_COLUMN_bytes_moved, fc_op_bytes(&op)) &&
          fc_row_set(row, FC_COLUMN_gpu, "%s", machine->gpu) &&
          fc_row_set(row, FC_COLUMN_driver, "%s", machine->driver) &&
@@ -145,10 +151,11 @@ bool fc_row_describe(fc_row *row, const fc_problem *p, const char *kernel, const
 bool fc_row_result(fc_row *row, const fc_timing *t, const char *cache) {
   return set_us(row, FC_COLUMN_latency_us, t->median_us) && set_us(row, FC_COLUMN_iqr_us, t->iqr_us) &&
          set_us(row, FC_COLUMN_min_us, t->min_us) && set_us(row, FC_COLUMN_p90_us, t->p90_us) &&
-         fc_row_set(row, FC_COLUMN_samples, "%zu", t->samples) && fc_row_set(row, FC_COLUMN_dropped, "%zu", t->dropped) &&
+         fc_row_set(row, FC_COLUMN_samples, "%zu", t->samples) &&
+         fc_row_set(row, FC_COLUMN_dropped, "%zu", t->dropped) &&
          (!(t->clock_mhz > 0) || fc_row_set(row, FC_COLUMN_clock_mhz, "%.0f", t->clock_mhz)) &&
          fc_row_set(row, FC_COLUMN_cache, "%s", cache) &&
-         fc_row_set(row, FC_COLUMN_status, "%s", t->timed_out ? "noisy" : "ok");
+         fc_row_set(row, FC_COLUMN_status, "%s", t->timed_out ? "timeout" : "ok");
 }
 
 /* --- text --- */
@@ -184,7 +191,8 @@ static char *joined(const char *const field[FC_COLUMN_COUNT], bool key) {
   for (int pass = 0; pass < 2; pass++) {
     size_t n = 0;
     for (int i = 0; i < FC_COLUMN_COUNT; i++) {
-      bool names = i <= FC_COLUMN_nodes || i == FC_COLUMN_regime || (i >= FC_COLUMN_site && i <= FC_COLUMN_routing);
+      bool names =
+          i <= FC_COLUMN_nodes || i == FC_COLUMN_regime || (i >= FC_COLUMN_site && i <= FC_COLUMN_routing);
       if (key && !names) continue;
       if (i > 0) {
         if (out) out[n] = ',';

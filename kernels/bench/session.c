@@ -52,7 +52,8 @@ static void note_failure(fc_session *s, const fc_problem *p, const char *impl, c
   s->checks.failed++;
   if (*s->checks.first_failure) return;
   (void)snprintf(s->checks.first_failure, sizeof s->checks.first_failure, "%s by %s, %s%s: %s",
-                 fc_bench_op_text(p->c.op), impl, fc_dtype_text(p->c.dtype), p->exact ? ", exact data" : "", text);
+                 fc_bench_op_text(p->c.op), impl, fc_dtype_text(p->c.dtype), p->exact ? ", exact data" : "",
+                 text);
 }
 
 /* One implementation on data that is there. */
@@ -72,7 +73,7 @@ static fc_status check_one(fc_session *s, const fc_data *d, const fc_implementat
     return FC_OK;
   }
   s->checks.passed++;
-  if (check.worst > s->compute_worst) s->compute_worst = check.worst;
+  if (check.worst > s->worst_ratio) s->worst_ratio = check.worst;
   return FC_OK;
 }
 

@@ -42,20 +42,25 @@ typedef struct fc_session {
   size_t resumed;
   size_t failed_points; /* whose check failed on their own data */
   double largest_drift; /* of a sentinel against its first time, relative */
-  double compute_worst; /* largest |error| / tolerance of all checks that passed */
+  double worst_ratio;   /* largest |error| / tolerance of all checks that passed */
   char why[FC_WHY];
 } fc_session;
 
 /** Opens the device.  @return FC_OK | FC_E_IO: not there, s->why says why */
-FC_NODISCARD fc_status fc_session_open(fc_session *s, const fc_session_options *options);
-/** Every operator's odd shapes, random and exact, against the reference. @return FC_OK (s->checks counts) | FC_E_... */
-FC_NODISCARD fc_status fc_session_check(fc_session *s);
+FC_NODISCARD
+fc_status fc_session_open(fc_session *s, const fc_session_options *options);
+/** Every operator's odd shapes, random and exact, against the reference. @return FC_OK (s->checks counts) |
+ * FC_E_... */
+FC_NODISCARD
+fc_status fc_session_check(fc_session *s);
 /** Takes rows of an interrupted pass as done; those of another case table are left out.
  *  @return FC_OK | FC_E_NOMEM */
-FC_NODISCARD fc_status fc_session_resume(fc_session *s, fc_rows *earlier);
+FC_NODISCARD
+fc_status fc_session_resume(fc_session *s, fc_rows *earlier);
 /** Measures every case, finished points of `journal` excepted, and appends to it.
  *  @return FC_OK | FC_E_CANCELLED | FC_E_NOMEM | FC_E_IO (told into s->why) */
-FC_NODISCARD fc_status fc_session_measure(fc_session *s, fc_journal *journal);
+FC_NODISCARD
+fc_status fc_session_measure(fc_session *s, fc_journal *journal);
 void fc_session_close(fc_session *s);
 
 #endif

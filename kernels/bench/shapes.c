@@ -3,14 +3,18 @@
 
 /* Sites of DeepSeek-V3's layers (design notes, kernels.md 1a, 1b), at the sizes of a grid. */
 
-#define EACH(i, list) size_t i = 0; i < (list).n; i++
+#define EACH(i, list)                                                                                        \
+  size_t i = 0;                                                                                              \
+  i < (list).n;                                                                                              \
+  i++
 
 /* --- ceilings --- */
 
 void fc_shapes_ceilings(fc_cases *list, const fc_grid *g) {
   static const fc_bench_op streams[] = {FC_BENCH_COPY, FC_BENCH_READ, FC_BENCH_WRITE};
   for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
-    fc_cases_add(list, (fc_bench_case){.op = streams[i], .site = "memory", .dtype = FC_DTYPE_FP32, .m = g->stream});
+    fc_cases_add(list,
+                 (fc_bench_case){.op = streams[i], .site = "memory", .dtype = FC_DTYPE_FP32, .m = g->stream});
   for (size_t i = 0; i < 2; i++)
     fc_cases_add(list, (fc_bench_case){.op = streams[i],
                                        .site = "cache",
@@ -18,7 +22,8 @@ void fc_shapes_ceilings(fc_cases *list, const fc_grid *g) {
                                        .m = g->cached_stream,
                                        .in_cache = true});
   for (int sustained = 0; sustained < 2; sustained++) {
-    fc_bench_case peak = {.op = FC_BENCH_GEMM, .site = "peak", .dtype = g->plain, .sustained = sustained == 1};
+    fc_bench_case peak = {
+        .op = FC_BENCH_GEMM, .site = "peak", .dtype = g->plain, .sustained = sustained == 1};
     peak.m = peak.n = peak.k = g->square;
     fc_cases_add(list, peak);
     peak.dtype = g->gemm;
@@ -54,12 +59,14 @@ static void dense_sites(site out[DENSE_SITES], const fc_dims *d) {
 }
 
 static void gemm(fc_cases *list, const char *name, fc_dtype dtype, int64_t m, int64_t n, int64_t k) {
-  fc_cases_add(list, (fc_bench_case){.op = FC_BENCH_GEMM, .site = name, .dtype = dtype, .m = m, .n = n, .k = k});
+  fc_cases_add(list,
+               (fc_bench_case){.op = FC_BENCH_GEMM, .site = name, .dtype = dtype, .m = m, .n = n, .k = k});
 }
 
 static void absorbed(fc_cases *list, const fc_grid *g, int64_t tokens) {
   const fc_dims *d = g->dims;
-  fc_bench_case c = {.op = FC_BENCH_ABSORB_K, .dtype = g->plain, .batch = tokens, .q = 1, .s = 1, .heads = d->heads};
+  fc_bench_case c = {
+      .op = FC_BENCH_ABSORB_K, .dtype = g->plain, .batch = tokens, .q = 1, .s = 1, .heads = d->heads};
   c.n = d->kv_rank;
   c.k = d->nope;
   fc_cases_add(list, c);
@@ -69,8 +76,9 @@ static void absorbed(fc_cases *list, const fc_grid *g, int64_t tokens) {
   fc_cases_add(list, c);
 }
 
-static const char *const gradient_of[DENSE_SITES] = {"qkv_a_dgrad", "q_b_dgrad",         "kv_b_dgrad", "o_proj_dgrad",
-                                                     "shared_up_dgrad", "shared_down_dgrad", "dense_up_dgrad"};
+static const char *const gradient_of[DENSE_SITES] = {"qkv_a_dgrad",   "q_b_dgrad",       "kv_b_dgrad",
+                                                     "o_proj_dgrad",  "shared_up_dgrad", "shared_down_dgrad",
+                                                     "dense_up_dgrad"};
 
 void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
@@ -82,7 +90,7 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
     for (size_t j = 0; one_past && j < g->odd_rows.n; j++)
       gemm(list, s[i].name, g->gemm, g->odd_rows.item[j], s[i].n, s[i].k);
     if (i == DENSE_SITES - 1) continue; /* dense layers are 3 of 61 */
-    for (EACH(j, g->train_rows)) { /* the input's gradient swaps n and k */
+    for (EACH(j, g->train_rows)) {      /* the input's gradient swaps n and k */
       int64_t rows = g->train_rows.item[j];
       if (g->quick && j > 0) continue;
       gemm(list, gradient_of[i], g->gemm, rows, s[i].k, s[i].n);
@@ -107,7 +115,8 @@ typedef struct {
   double skew;
 } spread;
 
-/* Uniformly random, the two exponents that aiconfigurator measures (design notes, kernels.md 6), a captured load. */
+/* Uniformly random, the two exponents that aiconfigurator measures (design notes, kernels.md 6), a captured
+ * load. */
 static const spread spreads[] = {
     {FC_ROUTING_POWER, 0}, {FC_ROUTING_POWER, 1.01}, {FC_ROUTING_POWER, 1.2}, {FC_ROUTING_CAPTURED, 0}};
 
@@ -179,9 +188,11 @@ static void prefill(fc_cases *list, const fc_grid *g, bool mla, int64_t q, int64
   fc_cases_add(list, c);
 }
 
-static void decode(fc_cases *list, const fc_grid *g, bool mla, int64_t batch, int64_t context, int64_t q, bool ragged) {
+static void decode(fc_cases *list, const fc_grid *g, bool mla, int64_t batch, int64_t context, int64_t q,
+                   bool ragged) {
   const fc_dims *d = g->dims;
-  fc_bench_case c = {.dtype = g->plain, .kv_dtype = g->plain, .batch = batch, .q = q, .s = context, .ragged = ragged};
+  fc_bench_case c = {
+      .dtype = g->plain, .kv_dtype = g->plain, .batch = batch, .q = q, .s = context, .ragged = ragged};
   c.op = mla ? FC_BENCH_MLA_DECODE : FC_BENCH_ATTENTION_DECODE;
   c.heads = mla ? d->heads : d->gqa_heads;
   c.kv_heads = mla ? 1 : d->gqa_kv_heads;
@@ -194,7 +205,8 @@ void fc_shapes_attention(fc_cases *list, const fc_grid *g) {
   for (int mla = 0; mla < 2; mla++) {
     for (EACH(i, g->prefill)) prefill(list, g, mla, g->prefill.item[i], g->prefill.item[i], false);
     int64_t longest = g->prefill.item[g->prefill.n - 1];
-    for (int64_t part = 2; part <= 8; part *= 2) prefill(list, g, mla, longest / part, longest, false); /* chunks */
+    for (int64_t part = 2; part <= 8; part *= 2)
+      prefill(list, g, mla, longest / part, longest, false); /* chunks */
     for (EACH(i, g->backward)) prefill(list, g, mla, g->backward.item[i], g->backward.item[i], true);
     for (EACH(i, g->decode_batch))
       for (EACH(j, g->decode_context)) {
@@ -230,8 +242,9 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
   for (EACH(i, g->tokens)) {
     int64_t t = g->tokens.item[i];
-    fc_cases_add(list, (fc_bench_case){
-                           .op = FC_BENCH_EMBED, .dtype = FC_DTYPE_BF16, .m = t, .n = d->hidden, .k = d->vocab});
+    fc_cases_add(
+        list,
+        (fc_bench_case){.op = FC_BENCH_EMBED, .dtype = FC_DTYPE_BF16, .m = t, .n = d->hidden, .k = d->vocab});
     rowwise(list, FC_BENCH_NORM, "q_norm", t, d->q_rank);
     rowwise(list, FC_BENCH_NORM, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_NORM_RESIDUAL, "hidden", t, d->hidden);
@@ -268,10 +281,12 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
 
 void fc_shapes_routing(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
-  static const fc_bench_op moves[] = {FC_BENCH_PERMUTE, FC_BENCH_PERMUTE_B, FC_BENCH_COMBINE, FC_BENCH_COMBINE_B};
+  static const fc_bench_op moves[] = {FC_BENCH_PERMUTE, FC_BENCH_PERMUTE_B, FC_BENCH_COMBINE,
+                                      FC_BENCH_COMBINE_B};
   for (EACH(i, g->tokens)) {
     int64_t t = g->tokens.item[i];
-    fc_bench_case c = {.op = FC_BENCH_TOPK, .dtype = FC_DTYPE_FP32, .m = t, .n = d->experts, .top_k = d->top_k};
+    fc_bench_case c = {
+        .op = FC_BENCH_TOPK, .dtype = FC_DTYPE_FP32, .m = t, .n = d->experts, .top_k = d->top_k};
     c.experts = d->experts;
     c.route_groups = d->groups;
     c.route_top = d->top_groups;

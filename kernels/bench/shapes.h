@@ -31,8 +31,8 @@ typedef struct fc_grid {
   int64_t most_masked_rows;
   int64_t skew_groups, skew_rows;
   fc_list wgrad_groups;
-  fc_list prefill, backward;             /* sequence lengths */
-  fc_list decode_batch, decode_context;  /* not beyond most_cached tokens in all */
+  fc_list prefill, backward;            /* sequence lengths */
+  fc_list decode_batch, decode_context; /* not beyond most_cached tokens in all */
   int64_t most_cached;
   fc_list tokens; /* row-wise operators */
   fc_list sample_rows, parameters;

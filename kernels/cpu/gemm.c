@@ -12,8 +12,9 @@
 #include <omp.h>
 #endif
 
-/* Dense and grouped products.  "openblas": f32 by the library.  "openmp": any format, plain loops over rows decoded to
- * f32: the fallback where the library is missing, and an independent reader of the 8-bit layouts. */
+/* Dense and grouped products.  "openblas": f32 by the library.  "openmp": any format, plain loops over rows
+ * decoded to f32: the fallback where the library is missing, and an independent reader of the 8-bit layouts.
+ */
 
 static int threads(void) {
 #ifdef _OPENMP
@@ -102,11 +103,12 @@ static void by_library(const fc_problem *p, const product *g) {
   float beta = g->add ? 1.0F : 0.0F;
   if (g->m == 0 || g->n == 0) return;
   if (g->m == 1) { /* one row: a matrix-vector product, which OpenBLAS streams without packing */
-    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, 1, g->b, (int)g->b_step, g->a, 1, beta, g->c_f32, 1);
+    cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, 1, g->b, (int)g->b_step, g->a, 1, beta,
+                g->c_f32, 1);
     return;
   }
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)g->m, (int)g->n, (int)g->k, 1, g->a, (int)g->a_step, g->b,
-              (int)g->b_step, beta, g->c_f32, (int)g->c_step);
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)g->m, (int)g->n, (int)g->k, 1, g->a,
+              (int)g->a_step, g->b, (int)g->b_step, beta, g->c_f32, (int)g->c_step);
 #else
   (void)g;
 #endif
@@ -181,7 +183,8 @@ static product group_product(const fc_problem *p, const fc_args *args, int64_t i
   product g = {.m = counts[i], .n = c->n, .k = c->k, .a_step = c->k, .b_step = c->k, .c_step = c->n};
   int64_t a_first = first * c->k, b_first = i * c->n * c->k, c_first = first * c->n;
   if (wgrad) {
-    g = (product){.m = c->m, .n = c->n, .k = counts[i], .a_step = p->rows[0], .b_step = p->rows[0], .c_step = c->n};
+    g = (product){
+        .m = c->m, .n = c->n, .k = counts[i], .a_step = p->rows[0], .b_step = p->rows[0], .c_step = c->n};
     g.add = true;
     a_first = b_first = first;
     c_first = i * c->m * c->n;
@@ -236,7 +239,7 @@ LAUNCH(grouped)
 
 #define BOTH(id, shape)                                                                                      \
   {.op = FC_BENCH_##id, .name = "openblas", .supports = library_supports, .launch = shape##_library},        \
-  {.op = FC_BENCH_##id, .name = "openmp", .supports = loops_support, .launch = shape##_loops},
+      {.op = FC_BENCH_##id, .name = "openmp", .supports = loops_support, .launch = shape##_loops},
 
 static const fc_implementation rows[] = {BOTH(GEMM, dense) BOTH(GEMM_WGRAD, dense) BOTH(ABSORB_K, absorb)
                                              BOTH(ABSORB_V, absorb) BOTH(GROUPED, grouped)

@@ -14,9 +14,8 @@ enum { BLOCK = 128 };
 
 /* --- rows --- */
 
-FC_CLONES
-static void quantise_row(const uint16_t *restrict x, uint8_t *restrict y, float *restrict ys, size_t ys_step,
-                         size_t n) {
+static inline void quantise_blocks(const uint16_t *restrict x, uint8_t *restrict y, float *restrict ys,
+                                   size_t ys_step, size_t n) {
   for (size_t j0 = 0, b = 0; j0 < n; j0 += BLOCK, b++) {
     size_t count = n - j0 < BLOCK ? n - j0 : BLOCK;
     uint32_t amax = 0;
@@ -28,8 +27,13 @@ static void quantise_row(const uint16_t *restrict x, uint8_t *restrict y, float 
     float scale = fc_scale_of_bits(amax << 16), inverse = 1 / scale;
     ys[b * ys_step] = scale;
     FC_SIMD
-    for (size_t j = 0; j < count; j++) y[j0 + j] = fc_e4m3_encode(fc_bf16_decode(x[j0 + j]) * inverse);
+    for (size_t j = 0; j < count; j++) y[j0 + j] = fc_e4m3_encode_flat(fc_bf16_decode(x[j0 + j]) * inverse);
   }
+}
+
+FC_CLONES
+static void quantise_row(const uint16_t *x, uint8_t *y, float *ys, size_t ys_step, size_t n) {
+  quantise_blocks(x, y, ys, ys_step, n);
 }
 
 static int quant(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {
@@ -61,6 +65,12 @@ static void tile_load(tile *t, const uint16_t *x, size_t n, span at) {
   for (size_t i = 0; i < at.rows; i++) memcpy(t->x[i], x + (at.i0 + i) * n + at.j0, at.columns * sizeof *x);
 }
 
+FC_CLONES
+static void tile_rows(const tile *t, uint8_t *y, float *ys, size_t m, size_t n, span at) {
+  for (size_t i = 0; i < at.rows; i++)
+    quantise_blocks(t->x[i], y + (at.i0 + i) * n + at.j0, ys + at.j0 / BLOCK * m + at.i0 + i, 0, at.columns);
+}
+
 /* Largest magnitude of each column. */
 FC_CLONES
 static void tile_columns(tile *t) {
@@ -82,20 +92,22 @@ static void tile_encode(tile *t) {
     const float *restrict inverse = t->inverse;
     uint8_t *restrict code = t->code[i];
     FC_SIMD
-    for (size_t j = 0; j < BLOCK; j++) code[j] = fc_e4m3_encode(fc_bf16_decode(x[j]) * inverse[j]);
+    for (size_t j = 0; j < BLOCK; j++) code[j] = fc_e4m3_encode_flat(fc_bf16_decode(x[j]) * inverse[j]);
   }
 }
 
-/* Transposes 8x8 bytes held in 8 words, byte j of word i: swaps blocks of 4, 2, then 1. */
+/* Exchanges the upper half of each 2 `shift` bits of a with the lower half of b's. */
+static inline void exchange(uint64_t *a, uint64_t *b, int shift, uint64_t low) {
+  uint64_t moved = ((*a >> shift) ^ *b) & low;
+  *a ^= moved << shift;
+  *b ^= moved;
+}
+
+/* Transposes 8x8 bytes held in 8 words, byte j of word i: blocks of 4, of 2, then bytes. */
 static inline void transpose8(uint64_t w[8]) {
-  static const uint64_t low[3] = {0x00000000ffffffffu, 0x0000ffff0000ffffu, 0x00ff00ff00ff00ffu};
-  for (int level = 0, d = 4; level < 3; level++, d /= 2)
-    for (int i = 0; i < 8; i++) {
-      if (i & d) continue;
-      uint64_t a = w[i], b = w[i + d];
-      w[i] = (a & low[level]) | ((b & low[level]) << (8 * d));
-      w[i + d] = ((a >> (8 * d)) & low[level]) | (b & ~low[level]);
-    }
+  for (int i = 0; i < 4; i++) exchange(&w[i], &w[i + 4], 32, 0x00000000ffffffffu);
+  for (int i = 0; i < 4; i++) exchange(&w[i + (i & 2)], &w[i + (i & 2) + 2], 16, 0x0000ffff0000ffffu);
+  for (int i = 0; i < 4; i++) exchange(&w[2 * i], &w[2 * i + 1], 8, 0x00ff00ff00ff00ffu);
 }
 
 static bool is_little_endian(void) {
@@ -141,10 +153,7 @@ static int quant_transposed(const fc_problem *p, const fc_args *args, void *stat
     tile t;
     span at = span_of(p, unit);
     tile_load(&t, x, n, at);
-    for (size_t i = 0; i < at.rows; i++) {
-      float *scale = ys + at.j0 / BLOCK * m + at.i0 + i;
-      quantise_row(t.x[i], y + (at.i0 + i) * n + at.j0, scale, 0, at.columns);
-    }
+    tile_rows(&t, y, ys, m, n, at);
     tile_columns(&t);
     for (size_t j = 0; j < BLOCK; j++) {
       t.scale[j] = fc_scale_of_bits((uint32_t)t.amax[j] << 16);

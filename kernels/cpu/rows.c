@@ -39,7 +39,7 @@ static inline float block_scale(const float *v, size_t count) {
 
 static inline void block_encode(const float *restrict v, uint8_t *restrict y, float inverse, size_t count) {
   FC_SIMD
-  for (size_t j = 0; j < count; j++) y[j] = fc_e4m3_encode(v[j] * inverse);
+  for (size_t j = 0; j < count; j++) y[j] = fc_e4m3_encode_flat(v[j] * inverse);
 }
 
 /* --- norm --- */

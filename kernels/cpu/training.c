@@ -12,13 +12,14 @@ extern const fc_implementations fc_cpu_training;
 
 FC_CLONES
 static float row_max(const uint16_t *x, size_t n) {
-  float most = -INFINITY;
+  int16_t most = INT16_MIN;
   FC_SIMD_MAX(most)
   for (size_t j = 0; j < n; j++) {
-    float v = fc_bf16_decode(x[j]);
-    most = v > most ? v : most;
+    /* negative numbers in reverse: the order of floats is that of these integers */
+    int16_t bits = (int16_t)x[j], key = (int16_t)(bits ^ ((bits >> 15) & 0x7fff));
+    most = key > most ? key : most;
   }
-  return most;
+  return fc_bf16_decode((uint16_t)(most ^ ((most >> 15) & 0x7fff)));
 }
 
 FC_CLONES
@@ -78,7 +79,7 @@ typedef struct adamw {
 #define CORRECT2 1.00595579f
 
 static inline float adamw_next(float p, float m1, float m2) {
-  return p - LR * (m1 * CORRECT1 / (sqrtf(m2 * CORRECT2) + EPSILON) + DECAY * p);
+  return p - LR * (m1 * CORRECT1 / (fc_sqrtf(m2 * CORRECT2) + EPSILON) + DECAY * p);
 }
 
 FC_CLONES

@@ -44,10 +44,12 @@ static int cuda_open(fc_machine *m, char *why) {
   char line[256], number[32] = "";
   if (f && fgets(line, sizeof line, f)) { /* "NVRM version: NVIDIA ... Kernel Module  580.159.04  ..." */
     for (char *word = strtok(line, " \n"); word; word = strtok(NULL, " \n"))
-      if (!*number && word[0] >= '0' && word[0] <= '9' && strchr(word, '.')) snprintf(number, sizeof number, "%.31s", word);
+      if (!*number && word[0] >= '0' && word[0] <= '9' && strchr(word, '.'))
+        snprintf(number, sizeof number, "%.31s", word);
   }
   if (f) fclose(f);
-  snprintf(m->driver, sizeof m->driver, "%s%sCUDA %d.%d", number, *number ? ", " : "", driver / 1000, driver % 1000 / 10);
+  snprintf(m->driver, sizeof m->driver, "%s%sCUDA %d.%d", number, *number ? ", " : "", driver / 1000,
+           driver % 1000 / 10);
   fc_nvidia_versions(m->library, sizeof m->library);
   m->compute_units = p.multiProcessorCount;
   m->capability = 10 * p.major + p.minor;
@@ -101,8 +103,8 @@ static int cuda_set(void *device, int byte, size_t bytes) {
 
 /* --- synthetic data: the same text as on the host (formats.h) --- */
 
-__global__ void fill_kernel(void *at, fc_elem elem, fc_fill fill, float spread, int exact, uint64_t seed, uint64_t tensor,
-                            uint64_t n) {
+static __global__ void fill_kernel(void *at, fc_elem elem, fc_fill fill, float spread, int exact,
+                                   uint64_t seed, uint64_t tensor, uint64_t n) {
   const uint64_t step = (uint64_t)gridDim.x * blockDim.x;
   for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
     const float x = fc_fill_value(fill, spread, exact, fc_fill_bits(seed, tensor, i));
@@ -119,7 +121,8 @@ __global__ void fill_kernel(void *at, fc_elem elem, fc_fill fill, float spread, 
 
 static int cuda_fill(void *at, const fc_tensor *t, uint64_t seed, int index, bool exact) {
   if (t->count == 0) return 0;
-  fill_kernel<<<2048, 256, 0, the.stream>>>(at, t->elem, t->fill, t->spread, exact, seed, (uint64_t)index, t->count);
+  fill_kernel<<<2048, 256, 0, the.stream>>>(at, t->elem, t->fill, t->spread, exact, seed, (uint64_t)index,
+                                            t->count);
   cudaError_t error = cudaGetLastError();
   return error ? error : cudaStreamSynchronize(the.stream);
 }
@@ -196,7 +199,7 @@ static int cuda_flush(void) {
 
 /* --- clocks: cycles of one multiprocessor over the global timer --- */
 
-__global__ void clock_kernel(double *out) {
+static __global__ void clock_kernel(double *out) {
   uint64_t t0, t1;
   const long long c0 = clock64();
   asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t0));
@@ -216,6 +219,6 @@ static double cuda_clock(void) {
 }
 
 extern "C" const fc_bench_device fc_bench_cuda = {
-    "cuda",    cuda_open,   cuda_close,   cuda_text,    cuda_alloc, cuda_free,  cuda_upload,    cuda_download, cuda_fill,
-    cuda_set,  cuda_run,    cuda_record,  cuda_replay,  cuda_discard, cuda_flush, cuda_clock,   fc_cuda_tables,
-    FC_CUDA_TABLES, true};
+    "cuda",        cuda_open,  cuda_close,     cuda_text,      cuda_alloc,  cuda_free,   cuda_upload,
+    cuda_download, cuda_fill,  cuda_set,       cuda_run,       cuda_record, cuda_replay, cuda_discard,
+    cuda_flush,    cuda_clock, fc_cuda_tables, FC_CUDA_TABLES, true};

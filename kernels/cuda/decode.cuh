@@ -5,19 +5,19 @@
 /** What the decode attentions share: who does which pages (split-KV), and the merge of partial results.
  *
  *  The cache of a sequence is read in pages of 64 tokens; a batch has sum ceil(length/64) of them, and
- *  lengths are known on the device only.  All blocks of one key/value head and row tile share that work in
- *  equal "parts": a sequence counts its pages and `overhead` units more (what starting and ending it costs,
- * in page times); part p does units [p U, (p+1) U) of the concatenated sequences, U = ceil(units / parts). So
- *  the schedule is a prefix sum, which every warp takes by itself from the lengths (4 bytes a sequence, in
- *  L2): no kernel before the main one, no table, and the same schedule on every run.
+ *  lengths are known on the device only. All blocks of one key/value head and row tile share that work in
+ *  equal "parts": a sequence counts its pages and `overhead` units more (what starting and ending it
+ *  costs, in page times); part p does units [p U, (p+1) U) of the concatenated sequences, U = ceil(units
+ *  / parts). So the schedule is a prefix sum, which every warp takes by itself from the lengths (4 bytes
+ *  a sequence, in L2): no kernel before the main one, no table, and the same schedule on every run.
  *
- *  A piece is what a part does of one sequence.  A piece that is the whole sequence writes O and LSE; others
- *  write a normalised f32 partial O and its log2-sum-exp2 into a slot of the workspace, and
- *  fc_decode_combine weighs them.  A part has at most two unfinished pieces, its first and its last: the slot
- *  is 2 part + (the piece begins its sequence).
+ *  A piece is what a part does of one sequence. A piece that is the whole sequence writes O and LSE;
+ *  others write a normalised f32 partial O and its log2-sum-exp2 into a slot of the workspace, and
+ *  fc_decode_combine weighs them. A part has at most two unfinished pieces, its first and its last: the
+ *  slot is 2 part + (the piece begins its sequence).
  *
- *  Letters: rows of a key/value head = (heads/groups) q, row = token * (heads/groups) + head; a tile is what
- *  one block holds of them.  Pages hold finite numbers throughout: masked keys are multiplied by 0. */
+ *  Letters: rows of a key/value head = (heads/groups) q, row = token * (heads/groups) + head; a tile is
+ *  what one block holds of them. Pages hold finite numbers throughout: masked keys are multiplied by 0. */
 
 #include "device.cuh"
 
@@ -157,39 +157,24 @@ static __device__ __forceinline__ int fc_decode_limit(const fc_decode &d, int le
   return token < d.q ? length - d.q + token + 1 : length;
 }
 
-/** Merges the pieces of the sequences that were split: a warp a row, D elements. */
-template <int D> static __global__ void __launch_bounds__(256) fc_decode_combine(fc_decode d) {
-  const float nothing = fc_decode_nothing(), ln2 = 0.69314718f;
-  int lane = (int)(threadIdx.x % 32), of_sequence = d.groups * d.rows;
-  int index = (int)(blockIdx.x * 8 + threadIdx.x / 32);
-  if (index >= d.batch * of_sequence) return;
-  int sequence = index / of_sequence, group = index % of_sequence / d.rows, row = index % d.rows;
-  int tile = row / d.tile_rows, in_tile = row % d.tile_rows;
-  int before, all, units = fc_decode_units(d, sequence);
-  fc_decode_sum(d, sequence, &before, &all);
-  int share = fc_decode_share(d, all);
-  int first = (before + d.overhead) / share, last = (before + units - 1) / share;
-  if (units == d.overhead) last = first - 1; /* no context: no pieces */
-  if (first == last) return;                 /* one piece: written already */
-
-  float most = nothing, sum = 0.0f;
-  for (int p = first + lane; p <= last; p += 32)
-    most = fmaxf(most, d.partial_lse[fc_decode_slot(d, p, p == first, group, tile) + in_tile]);
-  for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, step));
-  float base = most == nothing ? 0.0f : most;
-
-  float acc[D / 32];
-#pragma unroll
-  for (int i = 0; i < D / 32; i++) acc[i] = 0.0f;
-  for (int p0 = first; p0 <= last; p0 += 32) {
-    int mine = p0 + lane, n = last - p0 + 1 < 32 ? last - p0 + 1 : 32;
+/** Adds up D elements of the pieces first + begin, first + begin + step, ... <= last of a row: acc, and the
+ *  sum of their weights 2^(lse - base).  Called by whole warps. */
+template <int D>
+static __device__ __forceinline__ float fc_decode_add(const fc_decode &d, int64_t row, int64_t slot_rows,
+                                                      int first, int last, int begin, int step, float base,
+                                                      float (&acc)[D / 32]) {
+  int lane = (int)(threadIdx.x % 32);
+  float sum = 0.0f;
+  for (int p0 = first + begin; p0 <= last; p0 += 32 * step) {
+    int mine = p0 + lane * step, n = (last - p0) / step + 1;
     float weight = 0.0f;
-    if (mine <= last)
-      weight = fc_exp2(d.partial_lse[fc_decode_slot(d, mine, mine == first, group, tile) + in_tile] - base);
-    for (int i = 0; i < n; i++) {
+    if (mine <= last) weight = fc_exp2(d.partial_lse[(2 * mine + (mine == first)) * slot_rows + row] - base);
+#pragma unroll 4
+    for (int i = 0; i < (n < 32 ? n : 32); i++) {
       float w = __shfl_sync(0xffffffffu, weight, i);
-      int64_t slot = fc_decode_slot(d, p0 + i, p0 + i == first, group, tile) + in_tile;
-      const float2 *from = reinterpret_cast<const float2 *>(d.partial + slot * D);
+      int p = p0 + i * step;
+      const float2 *from =
+          reinterpret_cast<const float2 *>(d.partial + ((2 * p + (p == first)) * slot_rows + row) * D);
 #pragma unroll
       for (int k = 0; k < D / 64; k++) {
         float2 v = from[k * 32 + lane];
@@ -197,6 +182,49 @@ template <int D> static __global__ void __launch_bounds__(256) fc_decode_combine
         acc[2 * k + 1] += w * v.y;
       }
       sum += w;
+    }
+  }
+  return sum;
+}
+
+/** Merges the pieces of the sequences that were split: WARPS warps a row of D elements, 1 for few pieces or 8
+ *  for many (then they share the pieces and the block has one row). */
+template <int D, int WARPS> static __global__ void __launch_bounds__(256) fc_decode_combine(fc_decode d) {
+  __shared__ float share_of[WARPS > 1 ? WARPS : 1][D + 2];
+  const float nothing = fc_decode_nothing(), ln2 = 0.69314718f;
+  int lane = (int)(threadIdx.x % 32), warp = (int)(threadIdx.x / 32), of_sequence = d.groups * d.rows;
+  int index = (int)blockIdx.x * (8 / WARPS) + warp / WARPS, worker = warp % WARPS;
+  if (index >= d.batch * of_sequence) return;
+  int sequence = index / of_sequence, group = index % of_sequence / d.rows, row = index % d.rows;
+  int before, all, units = fc_decode_units(d, sequence);
+  fc_decode_sum(d, sequence, &before, &all);
+  int share = fc_decode_share(d, all);
+  int first = (before + d.overhead) / share, last = (before + units - 1) / share;
+  if (units == d.overhead) last = first - 1; /* no context: no pieces */
+  if (first == last) return;                 /* one piece: written already */
+  int64_t slot_rows = (int64_t)d.groups * d.tiles * d.tile_rows;
+  int64_t in_slot = ((int64_t)group * d.tiles + row / d.tile_rows) * d.tile_rows + row % d.tile_rows;
+
+  float most = nothing;
+  for (int p = first + lane; p <= last; p += 32)
+    most = fmaxf(most, d.partial_lse[(2 * p + (p == first)) * slot_rows + in_slot]);
+  for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, step));
+  float base = most == nothing ? 0.0f : most;
+  float acc[D / 32];
+#pragma unroll
+  for (int i = 0; i < D / 32; i++) acc[i] = 0.0f;
+  float sum = fc_decode_add<D>(d, in_slot, slot_rows, first, last, worker, WARPS, base, acc);
+
+  if (WARPS > 1) { /* the first warp adds up, always in the same order */
+#pragma unroll
+    for (int i = 0; i < D / 32; i++) share_of[worker][i * 32 + lane] = acc[i];
+    if (lane == 0) share_of[worker][D] = sum;
+    __syncthreads();
+    if (worker != 0) return;
+    for (int w = 1; w < WARPS; w++) {
+#pragma unroll
+      for (int i = 0; i < D / 32; i++) acc[i] += share_of[w][i * 32 + lane];
+      sum += share_of[w][D];
     }
   }
   float inverse = sum > 0.0f ? 1.0f / sum : 0.0f;
@@ -267,6 +295,14 @@ static inline int fc_decode_plan(fc_decode *d, const fc_problem *p, const fc_arg
   if (d->partial == NULL) return -1;
   d->partial_lse = d->partial + rows * (size_t)dv;
   return 0;
+}
+
+/** Queues the merge. */
+template <int D> static inline int fc_decode_merge(const fc_decode *d, fc_queue queue) {
+  unsigned rows = (unsigned)(d->batch * d->groups * d->rows);
+  if (d->parts >= 8 * d->batch) /* about 8 pieces a sequence, or more */
+    return FC_LAUNCH((fc_decode_combine<D, 8>), dim3(rows), dim3(256), 0, queue, *d);
+  return FC_LAUNCH((fc_decode_combine<D, 1>), dim3((rows + 7) / 8), dim3(256), 0, queue, *d);
 }
 
 #endif

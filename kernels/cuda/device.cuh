@@ -36,7 +36,7 @@
  *
  *  typedef ... fc_tensor_map         CUtensorMap; kernels take it as `const __grid_constant__ fc_tensor_map`
  *  int fc_tensor_map_encode(fc_tensor_map *out, fc_elem elem, int rank (2..4), const void *base,
- *                           const int64_t *dim, const int64_t *stride_bytes (of dims 1.. ; dim 0 contiguous),
+ *                           const int64_t *dim, const int64_t *stride_bytes (of dims 1.. ; 0: contiguous),
  *                           const int *box, int swizzle_bytes)
  *      swizzle_bytes: 0, or 32, 64, 128 and then as many bytes in a row of the box.  Out of bounds reads 0.
  *      0 or an error (no driver, an argument beyond cuTensorMapEncodeTiled's limits).
@@ -47,19 +47,22 @@
  *  void fc_barrier_arrive(int id, int threads)         bar.arrive
  *  bool fc_elect_one()                                 true in one lane of a converged warp
  *  void fc_mbarrier_init(uint64_t *bar, int arrivals)
- *  void fc_mbarrier_init_fence()                       makes inits visible to the async proxy; then
- * __syncthreads void fc_mbarrier_arrive(uint64_t *bar) void fc_mbarrier_expect(uint64_t *bar, uint32_t bytes)
- * arrive.expect_tx void fc_mbarrier_wait(uint64_t *bar, uint32_t parity)    until the phase of that parity
- * has completed void fc_async_fence()                               fence.proxy.async.shared::cta template
- * <int N> void fc_registers_raise()          setmaxnreg.inc.sync.aligned.u32 N template <int N> void
- * fc_registers_lower()          ptxas ignores both without __launch_bounds__(threads, 1)
+ *  void fc_mbarrier_init_fence()                       shows inits to the async proxy; then __syncthreads
+ *  void fc_mbarrier_arrive(uint64_t *bar)
+ *  void fc_mbarrier_expect(uint64_t *bar, uint32_t bytes)   arrive.expect_tx
+ *  void fc_mbarrier_wait(uint64_t *bar, uint32_t parity)    until the phase of that parity has completed
+ *  void fc_async_fence()                               fence.proxy.async.shared::cta
+ *  template <int N> void fc_registers_raise()          setmaxnreg.inc.sync.aligned.u32 N
+ *  template <int N> void fc_registers_lower()          ptxas needs __launch_bounds__(threads, 1) for both
  *
  * --- copies between global and shared memory by the bulk copy engine ---
  *
- *  void fc_tma_load_2d(void *shared, const fc_tensor_map *map, uint64_t *bar, int x, int y)   x: contiguous
- * dim void fc_tma_load_3d(..., int x, int y, int z)   fc_tma_load_4d(..., int x, int y, int z, int w) void
- * fc_tma_store_2d(const fc_tensor_map *map, const void *shared, int x, int y)   fc_tma_store_3d void
- * fc_tma_store_commit() template <int N> void fc_tma_store_wait()           N groups may stay (of reading)
+ *  void fc_tma_load_2d(void *shared, const fc_tensor_map *map, uint64_t *bar, int x, int y)
+ *      x: the contiguous dimension
+ *  void fc_tma_load_3d(..., int x, int y, int z)   fc_tma_load_4d(..., int x, int y, int z, int w)
+ *  void fc_tma_store_2d(const fc_tensor_map *map, const void *shared, int x, int y)   fc_tma_store_3d
+ *  void fc_tma_store_commit()
+ *  template <int N> void fc_tma_store_wait()           N groups may stay (of reading)
  *  void fc_tma_prefetch(const fc_tensor_map *map)
  *  void fc_bulk_load(void *shared, const void *global, uint32_t bytes, uint64_t *bar)   16-byte multiples
  *  void fc_copy_async16(void *shared, const void *global)   cp.async.cg 16 bytes
@@ -72,17 +75,20 @@
  *  uint64_t fc_wgmma_descriptor(const void *shared, int swizzle_bytes, int leading_bytes, int stride_bytes)
  *      K-major operand in a 128-byte swizzled tile: leading ignored (pass 1), stride = 1,024 (8 rows x 128
  *      bytes); advance along K inside the swizzle atom by adding bytes >> 4 to the descriptor.
- *      MN-major bf16 operand in 128-byte swizzled tiles of 64 elements by k rows: stride = 1,024 (8 rows of
- * k), leading = bytes between neighbouring tiles of 64; advance 16 along k by adding 2,048 >> 4. Tiles start
- * at multiples of 1,024 bytes. void fc_wgmma_fence()   void fc_wgmma_commit()   template <int N> void
- * fc_wgmma_wait() template <int R> void fc_wgmma_hold(float (&d)[R]) No instruction: keeps the compiler from
- * moving arithmetic on d across this line; call it on d before fc_wgmma_fence and after fc_wgmma_wait.
+ *      MN-major bf16 operand in 128-byte swizzled tiles of 64 elements by k rows: stride = 1,024 (8 k),
+ *      leading = bytes between neighbouring tiles of 64; advance 16 along k by adding 2,048 >> 4.
+ *      Tiles start at multiples of 1,024 bytes.
+ *  void fc_wgmma_fence()   void fc_wgmma_commit()   template <int N> void fc_wgmma_wait()
+ *  template <int R> void fc_wgmma_hold(float (&d)[R])
+ *      No instruction: keeps the compiler from moving arithmetic on d across this line; call it on d before
+ *      fc_wgmma_fence and after fc_wgmma_wait.
  *  template <int N> void fc_wgmma_e4m3(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate)   k32
- *  template <int N> void fc_wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate)
- *      k16, A and B K-major
- *  template <int N> void fc_wgmma_bf16_ra(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, bool
- * accumulate) k16, B K-major, A from registers: a[0] row l/4, k 2(l%4)+{0,1}; a[1] row +8; a[2] k +8; a[3]
- * both template <int N> void fc_wgmma_bf16_tn(...a, b...)      B MN-major ("transposed": N contiguous)
+ *  template <int N> void fc_wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate)   k16
+ *      A and B K-major
+ *  template <int N> void fc_wgmma_bf16_ra(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b,
+ *                                         bool accumulate)
+ *      k16, B K-major, A from registers: a[0] row l/4, k 2(l%4)+{0,1}; a[1] row +8; a[2] k +8; a[3] both
+ *  template <int N> void fc_wgmma_bf16_tn(...a, b...)      B MN-major ("transposed": N contiguous)
  *  template <int N> void fc_wgmma_bf16_ra_tn(...)          A from registers, B MN-major
  *      N: 16 32 64 96 128 160 192 256.
  *  void fc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
@@ -95,7 +101,9 @@
  *  uint16_t fc_pack_e4m3(float low, float high)        cvt.rn.satfinite.e4m3x2.f32
  *  uint32_t fc_pack_bf16(float low, float high)        cvt.rn.bf16x2.f32
  *  float fc_exp2(float x)                              ex2.approx.ftz.f32
- *  uint4 fc_load_stream(const void *global)            ld.global.nc.L1::no_allocate.v4 (read once)
+ *  uint4 fc_load_stream(const void *global)            ld.global.L1::no_allocate.v4 (read once)
+ *  void fc_prefetch(const void *global, uint32_t bytes)   cp.async.bulk.prefetch.L2 (multiples of 16)
+ *  void fc_add4(bool there, float *global, float4 v)   red.global.add.v4.f32 where `there`
  *  void fc_store_stream(void *global, uint4 v)         st.global.cs.v4 */
 
 #endif

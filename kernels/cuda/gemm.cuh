@@ -2,27 +2,26 @@
 #ifndef FC_CUDA_GEMM_CUH
 #define FC_CUDA_GEMM_CUH
 
-/** Shared pieces of the FP8 matrix products with block scales: c = a b^T, a scale for every 128 of the inner
- *  size, so that each 128-deep partial product leaves the tensor cores, is scaled, and is summed in binary32
- *  registers ("promotion": DeepSeek-V3, arXiv:2412.19437, 3.3.2).
+/** Shared pieces of the FP8 matrix products with block scales: c = a b^T, a scale for every 128 of the
+ *  inner size, so that each 128-deep partial product leaves the tensor cores, is scaled, and is summed in
+ *  binary32 registers ("promotion": DeepSeek-V3, arXiv:2412.19437, 3.3.2).
  *
  *  One block of 384 threads per SM walks over tiles: warpgroups 0 and 1 multiply, one thread of warpgroup 2
  *  feeds a ring of STAGES stages by TMA.  A stage holds 128 of the inner size: operands of 384 rows, 48 KiB,
  *  and their scales.  Each consumer warpgroup owns 128 x 128 of the tile as two "waves" of 64 rows:
- *    tall, 256 x 128: wave i of warpgroup w has rows 64 (2 i + w) ..  (a short tile busies both warpgroups)
+ *    tall, 256 x 128: wave i of warpgroup w has rows 64 (2 i + w) ..: a short tile busies both warpgroups
  *    wide, 128 x 256: wave i has rows 64 i .., warpgroup w has columns 128 w ..
  *  Rows of A come in boxes of 64, and boxes without a row are neither loaded nor multiplied: one kernel
- * serves 256 rows as well as the 10 of a decoding expert.
+ *  serves 256 rows as well as the 10 of a decoding expert.
  *
- *  Registers of a consumer: 128 sums + 64 of the wave in flight + scales and addresses, of 240; the producer
- *  keeps 24: (2 * 240 + 24) * 128 = 64,512 of 65,536.  Shared memory: 4 * (48 KiB + 1.5 KiB) + barriers =
- *  202,816 of 232,448 bytes.
+ *  Registers of a consumer: 128 sums + 64 of the wave in flight + scales and addresses, of 232; the producer
+ *  keeps 40: (2 * 232 + 40) * 128 = 64,512, what 384 threads of 168 are given at launch.  Shared memory:
+ *  4 * (48 KiB + 1.5 KiB) + barriers = 202,816 of 232,448 bytes.
  *
- *  Cycles of an SM for 128 of the inner size (tensor cores: 64 for an m64n128k32, whichever warpgroup asks):
- *  16 instructions = 1,024.  Shared memory, 128 bytes a cycle: operands 16 * 6 KiB + fill 48 KiB = 1,152: 89
- * % of peak is the ceiling of this shape of tile.  L2 to SM: 48 KiB, 170 FLOP a byte.  Promotion: 64
- * multiply-adds of each thread a wave, about 140 cycles with their latency, during which the other
- * warpgroup's 256 run. */
+ *  Cycles of an SM for 128 of the inner size.  Tensor cores: 64 for an m64n128k32, whichever warpgroup asks:
+ *  16 instructions = 1,024.  Shared memory, 128 bytes a cycle: operands 16 * 6 KiB + fill 48 KiB = 1,152, so
+ *  89 % of peak is the ceiling of this tile.  L2 to SM: 48 KiB, 170 FLOP a byte.  Promotion: 64 multiply-adds
+ *  of each thread a wave, about 140 cycles with their latency, while the other warpgroup's 256 run. */
 
 #include "device.cuh"
 
@@ -34,7 +33,7 @@ static constexpr int STAGES = 4;
 static constexpr int STAGE_BYTES = 384 * BLOCK_K;
 static constexpr int SCALES_A = 256, SCALES_B = 128; /* room in a stage, floats */
 static constexpr int CONSUMERS = 256, THREADS = 384;
-static constexpr int CONSUMER_REGISTERS = 240, PRODUCER_REGISTERS = 24;
+static constexpr int CONSUMER_REGISTERS = 232, PRODUCER_REGISTERS = 40;
 static constexpr int SUPER_ROWS = 2048; /* rows of tiles that share a pass over the columns; see tile_at */
 
 struct gemm_shared {
@@ -75,8 +74,8 @@ static __device__ __forceinline__ void ring_init(gemm_shared *shared) {
   __syncthreads();
 }
 
-/** Place of the index-th tile of a group: row tiles advance first, within SUPER_ROWS rows, so that the tiles
- * in flight cover about as many rows as columns and share most of what they read in L2. */
+/** Place of the index-th tile of a group: row tiles advance first, within SUPER_ROWS rows, so that the
+ *  tiles in flight cover about as many rows as columns and share most of what they read in L2. */
 static __device__ __forceinline__ void tile_at(int index, int row_tiles, int column_tiles, int super,
                                                int *row_tile, int *column_tile) {
   int pass = index / (super * column_tiles), first = pass * super;
@@ -140,9 +139,9 @@ static __device__ __forceinline__ void promote_columns(float (&sum)[64], const f
   }
 }
 
-/** A consumer's pass over the inner size of one tile.  Waves: how many of this warpgroup's have rows; turns:
- * how many turns both warpgroups take a block.  Columns: scales of B by column (1x128), else by block
- * (128x128). */
+/** A consumer's pass over the inner size of one tile.  Waves: how many of this warpgroup's have rows;
+ *  turns: how many turns both warpgroups take a block.  Columns: scales of B by column (1x128), else by block
+ *  (128x128). */
 template <int Waves, bool Wide, bool Columns, bool Turns>
 static __device__ __forceinline__ void main_loop(float (&sum)[2][64], gemm_shared *shared, ring_position *at,
                                                  int k_blocks, int turns) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** ATTENTION_DECODE on Hopper: grouped-query attention of a few new tokens over a paged cache, bf16, keys and
- *  values of 64, 128 or 256.
+/** ATTENTION_DECODE on Hopper: grouped-query attention of a few new tokens over a paged cache, bf16, keys
+ *  and values of 64, 128 or 256.
  *
- *  A block holds M x 16 of the (heads/groups) q query rows that share a key/value head, and walks over its
- *  part of the pages (decode.cuh).  Pages come by TMA into a ring of stages: keys, then values, in boxes of
- * 64 tokens x 64 elements (128-byte swizzle); one thread asks, for the pages of the next sequences too, so
- * that the ring never drains.  4 warps share a tile of 16 rows: each takes 16 keys of every page with a
- * softmax of its own (mma.sync m16n8k16, scores and P stay in registers), so warps meet once a page, to give
- * the stage back, and their four results are merged at the end of a sequence.
+ *  A block holds M x 16 of the (heads/groups) q query rows that share a key/value head, and walks over
+ *  its part of the pages (decode.cuh). Pages come by TMA into a ring of stages: keys, then values, in
+ *  boxes of 64 tokens x 64 elements (128-byte swizzle); one thread asks, for the pages of the next
+ *  sequences too, so that the ring never drains. 4 warps share a tile of 16 rows: each takes 16 keys of
+ *  every page with a softmax of its own (mma.sync m16n8k16, scores and P stay in registers), so warps
+ *  meet once a page, to give the stage back, and their four results are merged at the end of a sequence.
  *
  *    D, M     threads  registers  stages x bytes   merging + Q      shared bytes  blocks an SM
  *    64, 1    128      96         5 x 16,384       4,608 + 2,048    88,656        2
@@ -18,10 +18,10 @@
  *    128, 4   512      128        5 x 32,768       34,816 + 16,384  215,120       1
  *    256, 1   128      254        3 x 65,536       16,896 + 8,192   221,760       1
  *
- *  What limits it: device memory.  4 D bytes a token of a key/value head feed 4 D rows FLOP: 64 FLOP a byte
- *  at 64 rows, a fifth of the ridge.  In flight are all stages but one, 112 KiB or more an SM, where 3.35
- * TB/s x 1 us / 132 = 25 KB are needed.  Expected, not measured: 85-90% of 3.35 TB/s from some 8 pages a
- * block on (target 2.7 TB/s); short batches pay about a page time to begin and to end. */
+ *  What limits it: device memory. 4 D bytes a token of a key/value head feed 4 D rows FLOP: 64 FLOP a
+ *  byte at 64 rows, a fifth of the ridge. In flight are all stages but one, 112 KiB or more an SM, where
+ *  3.35 TB/s x 1 us / 132 = 25 KB are needed. Expected, not measured: 85-90% of 3.35 TB/s from some 8
+ *  pages a block on (target 2.7 TB/s); short batches pay about a page time to begin and to end. */
 
 #include "decode.cuh"
 
@@ -270,7 +270,7 @@ __device__ __forceinline__ void write(const fc_decode &d, const fc_decode_piece 
 
 /* grid: groups x row tiles, parts */
 template <int D, int M, int STAGES>
-__global__ void __launch_bounds__(32 * SLICES * M)
+static __global__ void __launch_bounds__(32 * SLICES * M)
     gqa_decode(fc_decode d, const uint16_t *q, const __grid_constant__ fc_tensor_map map_k,
                const __grid_constant__ fc_tensor_map map_v) {
   typedef shape<D, M, STAGES> S;
@@ -391,8 +391,7 @@ int launch_shape(const gqa_state *s, const fc_args *args, fc_queue queue) {
   int e = FC_LAUNCH((gqa_decode<D, M, STAGES>), grid, dim3(S::threads), S::shared_bytes, queue, *d,
                     static_cast<const uint16_t *>(args->at[FC_DECODE_Q]), s->k, s->v);
   if (e != 0) return e;
-  unsigned rows = (unsigned)(d->batch * d->groups * d->rows);
-  return FC_LAUNCH((fc_decode_combine<D>), dim3((rows + 7) / 8), dim3(256), 0, queue, *d);
+  return fc_decode_merge<D>(d, queue);
 }
 
 int launch(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/** GROUPED, GROUPED_MASKED and GEMM (one group), FP8: e4m3 operands, scales 1x128 of A and 128x128 of B, bf16
- *  result.
+/** GROUPED, GROUPED_MASKED and GEMM (one group), FP8: e4m3 operands, scales 1x128 of A and 128x128 of B,
+ *  bf16 result.
  *
- *  Tile 256x128 or 128x256 (gemm.cuh), 4 stages of 128, 240 registers a consumer, 202,816 bytes of shared
+ *  Tile 256x128 or 128x256 (gemm.cuh), 4 stages of 128, 232 registers a consumer, 202,824 bytes of shared
  *  memory, one block per SM walking over the tiles of all groups; counts and offsets are read on the device.
- *  The result goes from registers straight to memory: a transpose inside each four lanes makes 16-byte stores
- *  that fill sectors, and rows beyond a group's count are simply not stored.
+ *  The result goes from registers straight to memory: a transpose inside each four lanes makes 16-byte
+ *  stores that fill sectors, and rows beyond a group's count are simply not stored.
  *
- *  Limits, H100 SXM, 132 SMs.  L2 to SM: a tile has 170 FLOP a byte.  A public bf16 kernel with 192x192 tiles
- *  and no multicast (96 FLOP a byte) runs at 777 TFLOP/s, so L2 gives 8.1 TB/s at least: 1,380 TFLOP/s here.
- *  @source github.com/pranjalssh/fast.cu README, kernel 6, 8192^3.  Shared memory: 89 % of 1,979 = 1,760.
- * Power: DeepGEMM's best, 1,550, bounds what a power-limited card does with promotion.
- *   - contiguous G4 x m8192, N 4096, K 7168: 4,096 tiles = 31.03 turns of 132, 97 %; epilogue and walk add
- * about 1,500 cycles to a tile's 57,000.  Expected 1,100 - 1,280 TFLOP/s, 0.94 - 1.1 of the gate (1,170).
- *   - N 7168, K 2048: the same 1,500 cycles to 16,400: 950 - 1,100.
- *   - masked G4 x m256: 128 tiles, one turn; reads 125 MB of memory, 44 us at 2.8 TB/s, and 352 MB of L2, 43
- * us, against 34 us of multiplying; with launch, first stage and last stores 55 - 65 us: 920 - 1,090 TFLOP/s,
- * above the gate (840). Predictions, not measurements. */
+ *  Limits, H100 SXM, 132 SMs.  L2 to SM: a tile has 170 FLOP a byte.  A public bf16 kernel with 192x192
+ *  tiles and no multicast (96 FLOP a byte) runs at 777 TFLOP/s, so L2 gives 8.1 TB/s at least: 1,380 TFLOP/s
+ *  here.  @source github.com/pranjalssh/fast.cu, README, kernel 6 at 8192^3.  Shared memory: 89 % of 1,979 =
+ *  1,760.  Power and promotion: DeepGEMM's best, 1,550 (its README, April 2025).
+ *   - contiguous G4 x m8192, N 4096, K 7168: 4,096 tiles = 31.03 turns of 132, the last in slices of 64 rows:
+ *     99 %; epilogue and walk add about 1,500 cycles to a tile's 57,000.  Expected 1,120 - 1,300 TFLOP/s,
+ *     0.96 - 1.1 of the gate (1,170).
+ *   - N 7168, K 2048: the same 1,500 cycles to 16,400.  Expected 950 - 1,100.
+ *   - masked G4 x m256, N 4096, K 7168: 128 tiles, one turn; 125 MB of memory, 44 us at 2.8 TB/s, and 352 MB
+ *     of L2, 43 us, against 34 us of multiplying; with launch, first stage and last stores 55 - 65 us.
+ *     Expected 920 - 1,090 TFLOP/s, above the gate (840).
+ *  Predictions, not measurements. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,11 +41,15 @@ struct grouped_tile {
 };
 
 /** Walk over the tiles of all groups in order.  The last turn, when tiles are left for few SMs only, cuts
- * them into slices of 64 or 128 rows: time a tile's third or half instead of a tile. */
+ *  them into slices of 64 or 128 rows: a third or a half of a tile's time instead of all of it. */
 struct grouped_walk {
   int group, before; /* tiles of the groups before this one */
   int next;          /* of this block: tiles, then slices of what follows `whole` tiles */
-  int whole, slices;
+};
+
+struct grouped_shared {
+  gemm_shared ring;
+  int whole, slices; /* a tile */
 };
 
 template <bool Wide> static __device__ __forceinline__ int row_tiles_of(int count) {
@@ -54,26 +60,29 @@ static __device__ __forceinline__ int count_of(const grouped_shape &s, int group
   return s.counts ? __ldg(s.counts + group) : s.slab;
 }
 
-template <bool Wide> static __device__ __forceinline__ grouped_walk walk_begin(const grouped_shape &s) {
+/** By one thread, for all. */
+template <bool Wide>
+static __device__ __forceinline__ void walk_plan(const grouped_shape &s, grouped_shared *shared) {
   constexpr int width = tile_shape<Wide>::columns;
   int tiles = 0, units = (int)gridDim.x;
   for (int group = 0; group < s.groups; group++) tiles += row_tiles_of<Wide>(count_of(s, group));
   tiles *= (s.n + width - 1) / width;
   int rest = tiles % units, slices = tile_shape<Wide>::rows / BOX_ROWS;
   while (rest * slices > units) slices /= 2;
-  return {0, 0, (int)blockIdx.x, tiles - rest, slices};
+  shared->whole = tiles - rest;
+  shared->slices = slices;
 }
 
 /** @return false: no such tile, the walk is over */
 template <bool Wide>
 static __device__ __forceinline__ bool walk_to(grouped_walk *walk, const grouped_shape &s,
-                                               grouped_tile *tile) {
+                                               const grouped_shared *shared, grouped_tile *tile) {
   constexpr int height = tile_shape<Wide>::rows, width = tile_shape<Wide>::columns;
   int column_tiles = (s.n + width - 1) / width, index = walk->next, first = 0, most = height;
-  if (index >= walk->whole) {
-    most = height / walk->slices;
-    first = (index - walk->whole) % walk->slices * most;
-    index = walk->whole + (index - walk->whole) / walk->slices;
+  if (index >= shared->whole) {
+    most = height / shared->slices;
+    first = (index - shared->whole) % shared->slices * most;
+    index = shared->whole + (index - shared->whole) / shared->slices;
   }
   for (; walk->group < s.groups; walk->group++) {
     int count = count_of(s, walk->group), row_tiles = row_tiles_of<Wide>(count);
@@ -100,32 +109,34 @@ template <bool Wide> static __device__ __forceinline__ int panels_of(const group
 
 template <bool Wide>
 static __device__ __forceinline__ void produce(const fc_tensor_map *map_a, const fc_tensor_map *map_b,
-                                               const grouped_shape &s, gemm_shared *shared) {
+                                               const grouped_shape &s, grouped_shared *shared) {
   ring_position at = {0, 0};
-  grouped_walk walk = walk_begin<Wide>(s);
+  grouped_walk walk = {0, 0, (int)blockIdx.x};
   grouped_tile tile;
   fc_tma_prefetch(map_a);
   fc_tma_prefetch(map_b);
   int n_blocks = (s.n + 127) / 128;
-  while (walk_to<Wide>(&walk, s, &tile)) {
+  while (walk_to<Wide>(&walk, s, shared, &tile)) {
     int boxes = (tile.rows + BOX_ROWS - 1) / BOX_ROWS, panels = panels_of<Wide>(s, tile.column);
     int rows = boxes * BOX_ROWS < s.slab - tile.row ? boxes * BOX_ROWS : s.slab - tile.row;
     uint32_t bytes = (uint32_t)(boxes * BOX_BYTES + panels * (PANEL_BYTES + 16) + rows * 4);
     const float *scale_a = s.scale_a + (int64_t)tile.slab * s.k_blocks * s.slab + tile.row;
     const float *scale_b = s.scale_b + ((int64_t)tile.group * n_blocks + tile.column / 128) * s.scale_pitch;
     for (int block = 0; block < s.k_blocks; block++) {
-      uint64_t *full = &shared->full[at.slot];
-      uint8_t *a = shared->operands[at.slot], *b = a + tile_shape<Wide>::a_bytes;
-      fc_mbarrier_wait(&shared->empty[at.slot], at.phase ^ 1u);
+      uint64_t *full = &shared->ring.full[at.slot];
+      uint8_t *a = shared->ring.operands[at.slot], *b = a + tile_shape<Wide>::a_bytes;
+      fc_mbarrier_wait(&shared->ring.empty[at.slot], at.phase ^ 1u);
       fc_mbarrier_expect(full, bytes);
       for (int i = 0; i < panels; i++)
         fc_tma_load_3d(b + i * PANEL_BYTES, map_b, full, block * BLOCK_K, tile.column + 128 * i, tile.group);
       for (int i = 0; i < boxes; i++)
         fc_tma_load_3d(a + i * BOX_BYTES, map_a, full, block * BLOCK_K, tile.row + BOX_ROWS * i, tile.slab);
-      fc_bulk_load(shared->scale_a[at.slot], scale_a + (int64_t)block * s.slab, (uint32_t)(rows * 4), full);
+      fc_bulk_load(shared->ring.scale_a[at.slot], scale_a + (int64_t)block * s.slab, (uint32_t)(rows * 4),
+                   full);
       /* the copy's unit is 16 bytes: four inner blocks, of which the consumer takes block % 4 */
       for (int i = 0; i < panels; i++)
-        fc_bulk_load(shared->scale_b[at.slot] + 4 * i, scale_b + i * s.scale_pitch + block / 4 * 4, 16, full);
+        fc_bulk_load(shared->ring.scale_b[at.slot] + 4 * i, scale_b + i * s.scale_pitch + block / 4 * 4, 16,
+                     full);
       ring_advance(&at);
     }
   }
@@ -170,24 +181,23 @@ static __device__ __forceinline__ void store_wave(const float (&sum)[64], uint16
 }
 
 template <bool Wide, bool Turns>
-static __device__ __forceinline__ void consume(const grouped_shape &s, gemm_shared *shared) {
+static __device__ __forceinline__ void consume(const grouped_shape &s, grouped_shared *shared) {
   ring_position at = {0, 0};
-  grouped_walk walk = walk_begin<Wide>(s);
+  grouped_walk walk = {0, 0, (int)blockIdx.x};
   grouped_tile tile;
   int warpgroup = (int)threadIdx.x / 128;
   if (Turns && warpgroup == 1) turn_end(1);
-  while (walk_to<Wide>(&walk, s, &tile)) {
+  while (walk_to<Wide>(&walk, s, shared, &tile)) {
     int boxes = (tile.rows + BOX_ROWS - 1) / BOX_ROWS, panels = panels_of<Wide>(s, tile.column);
     int waves = waves_of<Wide>(warpgroup, boxes, panels);
     float sum[2][64];
-    tile_product<Wide, false, Turns>(sum, shared, &at, s.k_blocks, waves, waves_of<Wide>(0, boxes, panels));
-    int column = tile.column + (Wide ? 128 * warpgroup : 0);
-    uint16_t *c = s.c + ((int64_t)tile.slab * s.slab + tile.row) * s.n + column;
-#pragma unroll
-    for (int wave = 0; wave < 2; wave++) {
-      int first = BOX_ROWS * (Wide ? wave : 2 * wave + warpgroup);
-      if (wave < waves) store_wave(sum[wave], c + (int64_t)first * s.n, s.n, tile.rows - first, s.n - column);
-    }
+    tile_product<Wide, false, Turns>(sum, &shared->ring, &at, s.k_blocks, waves,
+                                     waves_of<Wide>(0, boxes, panels));
+    int column = tile.column + (Wide ? 128 * warpgroup : 0), first = Wide ? 0 : BOX_ROWS * warpgroup;
+    constexpr int step = BOX_ROWS * (Wide ? 1 : 2);
+    uint16_t *c = s.c + ((int64_t)tile.slab * s.slab + tile.row + first) * s.n + column;
+    if (waves > 0) store_wave(sum[0], c, s.n, tile.rows - first, s.n - column);
+    if (waves > 1) store_wave(sum[1], c + (int64_t)step * s.n, s.n, tile.rows - first - step, s.n - column);
   }
   if (Turns && warpgroup == 0) turn_begin(0); /* takes back the turn that was left over */
 }
@@ -196,8 +206,9 @@ template <bool Wide, bool Turns>
 static __global__ void __launch_bounds__(THREADS, 1)
     grouped(const __grid_constant__ fc_tensor_map map_a, const __grid_constant__ fc_tensor_map map_b,
             const grouped_shape shape) {
-  FC_DYNAMIC_SHARED(gemm_shared, shared);
-  ring_init(shared);
+  FC_DYNAMIC_SHARED(grouped_shared, shared);
+  if (threadIdx.x == CONSUMERS) walk_plan<Wide>(shape, shared);
+  ring_init(&shared->ring);
   if (threadIdx.x >= CONSUMERS) {
     fc_registers_lower<PRODUCER_REGISTERS>();
     if (threadIdx.x == CONSUMERS) produce<Wide>(&map_a, &map_b, shape, shared);
@@ -295,9 +306,9 @@ static int grouped_prepare(const fc_problem *p, const fc_args *args, const fc_ma
 template <bool Turns> static int launch(const grouped_plan *plan, fc_queue queue) {
   dim3 grid((unsigned)plan->grid), block(THREADS);
   if (plan->wide)
-    return FC_LAUNCH((grouped<true, Turns>), grid, block, sizeof(gemm_shared), queue, plan->a, plan->b,
+    return FC_LAUNCH((grouped<true, Turns>), grid, block, sizeof(grouped_shared), queue, plan->a, plan->b,
                      plan->shape);
-  return FC_LAUNCH((grouped<false, Turns>), grid, block, sizeof(gemm_shared), queue, plan->a, plan->b,
+  return FC_LAUNCH((grouped<false, Turns>), grid, block, sizeof(grouped_shared), queue, plan->a, plan->b,
                    plan->shape);
 }
 

@@ -3,20 +3,23 @@
 /** GROUPED_WGRAD and GEMM_WGRAD (one group), FP8: e4m3 operands, scales 1x128 of both along the tokens, f32
  *  accumulate into C: c[g] += a_g b_g^T.
  *
- *  Tile 256x128 (gemm.cuh), 4 stages of 128 tokens, 240 registers a consumer, 202,816 bytes of shared memory,
- *  one block per SM walking over the tiles of all groups; token ranges are read on the device, groups without
- *  tokens are passed over.  Scales of B differ by column: a promotion reads them from shared memory as pairs
- *  and costs two operations an element, about 200 cycles a wave, still under the other warpgroup's 256.
+ *  Tile 256x128 (gemm.cuh), 4 stages of 128 tokens, 232 registers a consumer, 202,816 bytes of shared
+ *  memory, one block per SM walking over the tiles of all groups; token ranges are read on the device,
+ *  groups without tokens are passed over.  Scales of B differ by column: a promotion reads them from shared
+ *  memory as pairs and costs two operations an element, about 200 cycles a wave, still under the other
+ *  warpgroup's 256.
  *
  *  The result is added in place by vector reductions that L2 performs (sm_90): registers to memory, nothing
- * is read back and the warpgroups go on to the next tile.  While a tile multiplies, the producer has L2 fetch
- * its part of C, so that the reductions meet lines that are there.
+ *  is read back and the warpgroups go on to the next tile.  While a tile multiplies, the producer has L2
+ *  fetch its part of C, so that the reductions meet lines that are there.
  *
  *  Limits, H100 SXM, M 4096, N 7168, k tokens a group: multiplying 2 * 4096 * 7168 k at about 1,150 TFLOP/s =
- * 52 us per 1,024 tokens; C, read and written once, 235 MB = 84 us at 2.8 TB/s whatever k.  Below k = 1,650
- * memory limits; above, the two overlap across the SMs but for the reductions' issue, 128 KiB a tile at an
- * assumed 32 bytes a cycle = 4,000 cycles against 1,300 per 128 tokens.  Expected of the contiguous product's
- * rate: k = 1,024 45 - 60 %, 2,048 75 - 80 %, 8,192 90 - 95 %. Predictions, not measurements. */
+ *  52 us per 1,024 tokens; C, read and written once, 235 MB = 84 us at 2.8 TB/s whatever k.  Below k = 1,650
+ *  memory limits; above, the two overlap across the SMs but for the reductions' issue, 128 KiB a tile at an
+ *  assumed 32 bytes a cycle = 4,000 cycles against 1,300 per 128 tokens.  Expected of the contiguous
+ *  product's rate: k = 1,024 45 - 60 %, 2,048 75 - 80 %, 8,192 90 - 95 %.  The only product here whose
+ *  speed rests on an unmeasured figure, L2's rate of vector reductions.
+ *  Predictions, not measurements. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,36 +66,6 @@ static __device__ __forceinline__ bool walk_to(wgrad_walk *walk, const wgrad_sha
   return false;
 }
 
-/** Has L2 fetch so many bytes, a multiple of 16; nothing waits for it. */
-static __device__ __forceinline__ void prefetch(const void *global, uint32_t bytes) {
-#if defined(__CUDA_ARCH__)
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(global)),
-               "r"(bytes));
-#else
-  (void)global;
-  (void)bytes;
-#endif
-}
-
-/** Adds to four neighbours when `there`, inside L2: nothing is read here and nothing waits.  Each element of
- * C is added to once a call, so the order of additions is fixed. */
-static __device__ __forceinline__ void add_four(bool there, float *global, float4 v) {
-#if defined(__CUDA_ARCH__)
-  /* a predicate, not a branch: the lanes meet again at the next exchange */
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\n@p red.global.add.v4.f32 [%0], {%1, %2, %3, %4};\n}" ::"l"(
-          __cvta_generic_to_global(global)),
-      "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w), "r"((int)there)
-      : "memory");
-#else
-  if (!there) return;
-  global[0] += v.x;
-  global[1] += v.y;
-  global[2] += v.z;
-  global[3] += v.w;
-#endif
-}
-
 static __device__ __forceinline__ int boxes_of(int rows) {
   return rows >= HEIGHT ? HEIGHT / BOX_ROWS : (rows + BOX_ROWS - 1) / BOX_ROWS;
 }
@@ -123,7 +96,7 @@ static __device__ __forceinline__ void produce(const fc_tensor_map *map_a, const
       fc_bulk_load(shared->scale_b[at.slot], s.scale_b + (int64_t)token_block * s.n + tile.column,
                    (uint32_t)(columns * 4), full);
       for (int until = rows * (block + 1) / tile.k_blocks; fetched < until; fetched++)
-        prefetch(c + (int64_t)fetched * s.n, (uint32_t)(columns * 4));
+        fc_prefetch(c + (int64_t)fetched * s.n, (uint32_t)(columns * 4));
       ring_advance(&at);
     }
   }
@@ -147,7 +120,7 @@ static __device__ __forceinline__ void add_wave(const float (&sum)[64], float *c
       float x0 = sum[at], y0 = sum[at + 1], x1 = sum[at + 4], y1 = sum[at + 5];
       float x = __shfl_xor_sync(0xffffffffu, odd ? x0 : x1, 1);
       float y = __shfl_xor_sync(0xffffffffu, odd ? y0 : y1, 1);
-      add_four(16 * i < left, out + 16 * i, odd ? make_float4(x, y, x1, y1) : make_float4(x0, y0, x, y));
+      fc_add4(16 * i < left, out + 16 * i, odd ? make_float4(x, y, x1, y1) : make_float4(x0, y0, x, y));
     }
   }
 }
@@ -162,11 +135,9 @@ static __device__ __forceinline__ void consume(const wgrad_shape &s, gemm_shared
     float sum[2][64];
     tile_product<false, true, false>(sum, shared, &at, tile.k_blocks, waves, 0);
     float *c = s.c + ((int64_t)tile.group * s.m + tile.row) * s.n + tile.column;
-#pragma unroll
-    for (int wave = 0; wave < 2; wave++) {
-      int first = BOX_ROWS * (2 * wave + warpgroup);
-      if (wave < waves) add_wave(sum[wave], c + (int64_t)first * s.n, s.n, rows - first, s.n - tile.column);
-    }
+    int first = BOX_ROWS * warpgroup, second = first + 2 * BOX_ROWS;
+    if (waves > 0) add_wave(sum[0], c + (int64_t)first * s.n, s.n, rows - first, s.n - tile.column);
+    if (waves > 1) add_wave(sum[1], c + (int64_t)second * s.n, s.n, rows - second, s.n - tile.column);
   }
 }
 

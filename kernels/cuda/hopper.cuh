@@ -281,12 +281,29 @@ __device__ __forceinline__ float fc_exp2(float x) {
   return y;
 }
 
+/* not .nc: ptxas moves loads of the read-only path behind later stores to save registers, and few stay in
+ * flight */
 __device__ __forceinline__ uint4 fc_load_stream(const void *global) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(__cvta_generic_to_global(global)));
+               : "l"(__cvta_generic_to_global(global))
+               : "memory");
   return v;
+}
+
+__device__ __forceinline__ void fc_prefetch(const void *global, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(global)),
+               "r"(bytes));
+}
+
+/* a predicate, not a branch: the lanes stay together */
+__device__ __forceinline__ void fc_add4(bool there, float *global, float4 v) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %5, 0;\n@p red.global.add.v4.f32 [%0], {%1, %2, %3, %4};\n}" ::"l"(
+          __cvta_generic_to_global(global)),
+      "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w), "r"((int)there)
+      : "memory");
 }
 
 __device__ __forceinline__ void fc_store_stream(void *global, uint4 v) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** MLA_DECODE on Hopper: absorbed multi-head latent attention over a paged cache, bf16; h q query rows of a
- *  sequence share one key/value head of 576, of which the first 512 are the value.
+/** MLA_DECODE on Hopper: absorbed multi-head latent attention over a paged cache, bf16; h q query rows of
+ *  a sequence share one key/value head of 576, of which the first 512 are the value.
  *
  *  A block, one a multiprocessor, holds a tile of 64 query rows and walks over its part of the pages
  *  (decode.cuh); blocks of one part and different tiles run at the same time and share pages through L2.
@@ -35,9 +35,9 @@
  *  A discrete-event model of this schedule (two warpgroups, one tensor pipe, loads in order; softmax 530
  *  cycles, latency of a load 800) gives 2,730 cycles a page where L2 grants 36 bytes a cycle: 690 TFLOP/s
  *  on 132 SMs at 1.6 GHz; 645 at 26 bytes; less about 2 page times a piece (4% at b = 128, s = 4k) and
- *  the merge (4%). So modelled, not measured: 590-630 TFLOP/s for h = 128 (gate 590: the
- *  published kernel has 660) and 2.8-3.0 TB/s for h <= 64 (gate 2.7). First to look at: L2, as both tiles
- *  read every page (a cluster with multicast would halve that). */
+ *  the merge (4%). So modelled, not measured: 590-630 TFLOP/s for h = 128 (gate 590: the published kernel
+ *  has 660) and 2.8-3.0 TB/s for h <= 64 (gate 2.7). First to look at: L2, as both tiles read every page
+ *  (a cluster with multicast would halve that). */
 
 #include "decode.cuh"
 
@@ -414,7 +414,7 @@ __device__ __forceinline__ void follow(const fc_decode &d, fc_decode_walk walk, 
 
 /* grid: row tiles, parts */
 template <bool SOON>
-__global__ void __launch_bounds__(THREADS, 1)
+static __global__ void __launch_bounds__(THREADS, 1)
     mla_decode(fc_decode d, const __grid_constant__ fc_tensor_map map_q,
                const __grid_constant__ fc_tensor_map map_page) {
   FC_DYNAMIC_SHARED(unsigned char, shared);
@@ -506,8 +506,7 @@ int launch(const fc_problem *p, const fc_args *args, void *state, fc_queue queue
               ? FC_LAUNCH((mla_decode<true>), grid, dim3(THREADS), SHARED_BYTES, queue, *d, s->q, s->page)
               : FC_LAUNCH((mla_decode<false>), grid, dim3(THREADS), SHARED_BYTES, queue, *d, s->q, s->page);
   if (e != 0) return e;
-  unsigned rows = (unsigned)(d->batch * d->rows);
-  return FC_LAUNCH((fc_decode_combine<DV>), dim3((rows + 7) / 8), dim3(256), 0, queue, *d);
+  return fc_decode_merge<DV>(d, queue);
 }
 
 const fc_implementation table[] = {{FC_BENCH_MLA_DECODE, "wgmma", supports, prepare, launch, release_state}};

@@ -52,7 +52,7 @@ __device__ __forceinline__ void norm_store(const norm_args &a, float (&f)[8], ui
 /* --- a warp a row --- */
 
 template <bool RESIDUAL, int VECTORS>
-__global__ void __launch_bounds__(FC_THREADS) norm_by_warp(const norm_args a) {
+static __global__ void __launch_bounds__(FC_THREADS) norm_by_warp(const norm_args a) {
   int64_t row = (int64_t)blockIdx.x * FC_WARPS + threadIdx.x / FC_WARP;
   int lane = threadIdx.x % FC_WARP;
   bool live = row < a.m;
@@ -100,7 +100,7 @@ __device__ __forceinline__ void start_row(uint4 *to, const uint16_t *from, int64
 }
 
 template <bool RESIDUAL, int THREADS, int BLOCKS>
-__global__ void __launch_bounds__(THREADS, BLOCKS) norm_by_block(const norm_args a) {
+static __global__ void __launch_bounds__(THREADS, BLOCKS) norm_by_block(const norm_args a) {
   FC_DYNAMIC_SHARED(uint4, rows); /* [2 stages][1 or 2 tensors][NORM_VECTORS blockDim] */
   __shared__ float scratch[2][FC_WARP];
   const int span = NORM_VECTORS * blockDim.x, stage = span * (RESIDUAL ? 2 : 1);
@@ -212,7 +212,7 @@ struct norm_b_args {
 enum { NORM_B_PARTS = 1024 }; /* rows of WORK */
 
 template <int VECTORS, int THREADS, int BLOCKS>
-__global__ void __launch_bounds__(THREADS, BLOCKS) norm_b_by_block(const norm_b_args a) {
+static __global__ void __launch_bounds__(THREADS, BLOCKS) norm_b_by_block(const norm_b_args a) {
   FC_DYNAMIC_SHARED(uint4, rows); /* [2 stages][x, dy][VECTORS blockDim] */
   __shared__ float scratch[2][2 * FC_WARP];
   const int span = VECTORS * blockDim.x;
@@ -275,7 +275,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) norm_b_by_block(const norm_b_
 }
 
 /* Any n; a thread keeps its columns' sums in its row of WORK. */
-__global__ void __launch_bounds__(FC_THREADS) norm_b_any(const norm_b_args a) {
+static __global__ void __launch_bounds__(FC_THREADS) norm_b_any(const norm_b_args a) {
   __shared__ float scratch[2][2 * FC_WARP];
   float *work = a.work + blockIdx.x * a.n;
   for (int64_t j = threadIdx.x; j < a.n; j += FC_THREADS) work[j] = 0;
@@ -299,7 +299,7 @@ __global__ void __launch_bounds__(FC_THREADS) norm_b_any(const norm_b_args a) {
 }
 
 /* A block adds 32 columns: warp w the parts w, w + 32, .., then the warps' sums, always in the same order. */
-__global__ void __launch_bounds__(1024)
+static __global__ void __launch_bounds__(1024)
     norm_b_add(float *dgamma, const float *work, int64_t parts, int64_t n) {
   __shared__ float sums[FC_WARP][FC_WARP + 1];
   int lane = threadIdx.x % FC_WARP, warp = threadIdx.x / FC_WARP;

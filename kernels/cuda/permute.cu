@@ -17,7 +17,7 @@ enum { PART_TOKENS = 64, PARTS = 128, PAIRS_MAX = 2048, WORK = 65536, BATCH = 8 
 
 /* --- permute: count --- */
 
-__global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS)
     count_kernel(const int *idx, int *hist, int pairs, int part_pairs, int groups) {
   __shared__ int count[GROUPS_MAX];
   int t = (int)threadIdx.x, from = (int)blockIdx.x * part_pairs;
@@ -133,7 +133,7 @@ struct shape {
 };
 
 /* grid (parts, shares of the scales) */
-__global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS)
     place_kernel(const int *idx, const int *hist, const float *xs, float *ys, int *row, int *counts,
                  int *offsets, shape d) {
   __shared__ placing s;
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(THREADS)
 
 /* --- permute: copy; one block a token, 16 bytes a thread at a time --- */
 
-__global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS)
     copy_kernel(const uint4 *x, const int *row, uint4 *y, int choices, int vectors) {
   int token = (int)blockIdx.x;
   int to[CHOICES_MAX];
@@ -268,7 +268,7 @@ __device__ __forceinline__ uint4 pack(const float (&x)[8]) {
 
 /* grid (shares of the columns, tokens) */
 template <bool WEIGHTED>
-__global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS)
     combine_kernel(const uint4 *y, const int *row, const float *w, uint4 *out, int choices, int vectors) {
   int token = (int)blockIdx.y, v = (int)(blockIdx.x * blockDim.x + threadIdx.x);
   if (v >= vectors) return;
@@ -324,7 +324,7 @@ static int combine(const fc_problem *p, const fc_args *a, void *state, fc_queue 
 
 /* --- combine_b: one block a token --- */
 
-__global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS)
     combine_b_kernel(const uint4 *y, const int *row, const float *w, const uint4 *dout, uint4 *dy, float *dw,
                      int choices, int vectors) {
   __shared__ float partial[WARPS][BATCH];

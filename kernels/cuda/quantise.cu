@@ -10,10 +10,10 @@ extern const fc_implementations fc_cuda_quantise;
 enum { ROWS = 8, COLUMNS = 256 };
 
 template <bool FAST>
-__global__ void __launch_bounds__(FC_THREADS)
+static __global__ void __launch_bounds__(FC_THREADS)
     quantise_rows(const uint16_t *x, uint8_t *y, float *ys, int64_t m, int64_t n, int64_t chunks) {
   int lane = threadIdx.x % FC_WARP;
-  int64_t task = (int64_t)blockIdx.x * FC_WARPS + threadIdx.x / FC_WARP;
+  int64_t task = fc_warp_task();
   int64_t i0 = task / chunks * ROWS, column = task % chunks * COLUMNS + lane * 8, valid = n - column;
   uint4 v[ROWS];
 #pragma unroll
@@ -35,8 +35,9 @@ __global__ void __launch_bounds__(FC_THREADS)
 
 static int quant(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {
   (void)state;
-  int64_t m = p->c.m, n = p->c.n, chunks = fc_ceil_div(n, COLUMNS);
-  dim3 grid((unsigned)fc_ceil_div(fc_ceil_div(m, ROWS) * chunks, FC_WARPS)), block(FC_THREADS);
+  int64_t m = p->c.m, n = p->c.n, chunks = fc_ceil_div(n, COLUMNS), tasks = fc_ceil_div(m, ROWS) * chunks;
+  unsigned warps = fc_task_warps(tasks);
+  dim3 grid((unsigned)fc_ceil_div(tasks, warps)), block(FC_WARP * warps);
   const uint16_t *x = fc_at<uint16_t>(args, FC_QUANT_X);
   uint8_t *y = fc_at<uint8_t>(args, FC_QUANT_Y);
   float *ys = fc_at<float>(args, FC_QUANT_YS);
@@ -138,7 +139,7 @@ __device__ __forceinline__ tile_at tile_load(uint4 (&v)[8], const uint16_t *x, i
 }
 
 template <bool FAST>
-__global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 2)
+static __global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 2)
     quantise_transposed(const uint16_t *x, uint8_t *y, float *ys, uint8_t *yt, float *yts, int64_t m,
                         int64_t n) {
   __shared__ tile_scratch s;
@@ -179,7 +180,7 @@ __global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 2)
 }
 
 template <bool FAST>
-__global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 2)
+static __global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 2)
     quantise_weight(const uint16_t *x, uint8_t *y, float *ys, uint8_t *yt, float *yts, int64_t m, int64_t n,
                     int64_t ys_row, int64_t yts_row) {
   __shared__ tile_scratch s;

@@ -118,7 +118,7 @@ template <int V> __device__ __forceinline__ void load_row(float (&x)[V], const f
 }
 
 template <int V>
-__global__ void __launch_bounds__(ROUTER_THREADS)
+static __global__ void __launch_bounds__(ROUTER_THREADS)
     topk_kernel(const float *logits, const float *bias, int *idx, float *w, int tokens, int experts, int k,
                 int groups, int kept) {
   int token = (int)(blockIdx.x * (ROUTER_THREADS / WARP) + threadIdx.x / WARP),
@@ -188,7 +188,7 @@ static int topk(const fc_problem *p, const fc_args *a, void *state, fc_queue que
 
 /* --- topk_b: lane i < k works out the gradient of choice i, then the warp writes the row --- */
 
-__global__ void __launch_bounds__(ROUTER_THREADS)
+static __global__ void __launch_bounds__(ROUTER_THREADS)
     topk_b_kernel(const float *logits, const int *idx, const float *dw, float *dlogits, int tokens,
                   int experts, int k) {
   int token = (int)(blockIdx.x * (ROUTER_THREADS / WARP) + threadIdx.x / WARP),
@@ -398,7 +398,7 @@ template <typename E> __device__ __forceinline__ int choose(chooser &c, const E 
 
 /* grid (slices, rows); a slice is `length` elements, N a thread at most.  best [rows,1024]: key and index. */
 template <int N, bool VECTORS>
-__global__ void __launch_bounds__(SAMPLE_THREADS, N <= 16 ? 2 : 1)
+static __global__ void __launch_bounds__(SAMPLE_THREADS, N <= 16 ? 2 : 1)
     slice_kernel(const float *logits, uint2 *best, int n, int length) {
   __shared__ chooser c;
   int row = (int)blockIdx.y, from = (int)blockIdx.x * length, t = (int)threadIdx.x;
@@ -456,7 +456,7 @@ __device__ __forceinline__ int pick(const chooser &c, int n, float u) {
   return rank;
 }
 
-__global__ void __launch_bounds__(SAMPLE_THREADS)
+static __global__ void __launch_bounds__(SAMPLE_THREADS)
     merge_kernel(const uint2 *best, const float *u, int *id, int slices) {
   __shared__ chooser c;
   int row = (int)blockIdx.x, t = (int)threadIdx.x;

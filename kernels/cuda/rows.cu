@@ -10,9 +10,9 @@ extern const fc_implementations fc_cuda_rows;
 enum { EMBED_VECTORS = 4, EMBED_COLUMNS = EMBED_VECTORS * FC_WARP * 8 };
 
 template <bool FAST>
-__global__ void __launch_bounds__(FC_THREADS)
+static __global__ void __launch_bounds__(FC_THREADS)
     embed_rows(const uint16_t *table, const int32_t *ids, uint16_t *y, int64_t m, int64_t n, int64_t chunks) {
-  int64_t task = (int64_t)blockIdx.x * FC_WARPS + threadIdx.x / FC_WARP, row = task / chunks;
+  int64_t task = fc_warp_task(), row = task / chunks;
   if (row >= m) return;
   int64_t column = task % chunks * EMBED_COLUMNS + threadIdx.x % FC_WARP * 8, from = (int64_t)ids[row] * n;
   uint4 v[EMBED_VECTORS];
@@ -30,8 +30,9 @@ __global__ void __launch_bounds__(FC_THREADS)
 
 static int embed(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {
   (void)state;
-  int64_t m = p->c.m, n = p->c.n, chunks = fc_ceil_div(n, EMBED_COLUMNS);
-  dim3 grid((unsigned)fc_ceil_div(m * chunks, FC_WARPS)), block(FC_THREADS);
+  int64_t m = p->c.m, n = p->c.n, chunks = fc_ceil_div(n, EMBED_COLUMNS), tasks = m * chunks;
+  unsigned warps = fc_task_warps(tasks);
+  dim3 grid((unsigned)fc_ceil_div(tasks, warps)), block(FC_WARP * warps);
   const uint16_t *table = fc_at<uint16_t>(args, FC_EMBED_TABLE);
   const int32_t *ids = fc_at<int32_t>(args, FC_EMBED_IDS);
   uint16_t *y = fc_at<uint16_t>(args, FC_EMBED_Y);
@@ -82,10 +83,11 @@ __device__ __forceinline__ float sigmoid(float x) {
 }
 
 template <bool FAST>
-__global__ void __launch_bounds__(FC_THREADS) swiglu_rows(const uint16_t *x, const float *w, uint8_t *y,
-                                                          float *ys, int64_t m, int64_t n, int64_t chunks) {
+static __global__ void __launch_bounds__(FC_THREADS)
+    swiglu_rows(const uint16_t *x, const float *w, uint8_t *y, float *ys, int64_t m, int64_t n,
+                int64_t chunks) {
   int lane = threadIdx.x % FC_WARP, own = lane % 16;
-  int64_t task = (int64_t)blockIdx.x * FC_WARPS + threadIdx.x / FC_WARP, i0 = task / chunks * SWIGLU_ROWS;
+  int64_t task = fc_warp_task(), i0 = task / chunks * SWIGLU_ROWS;
   int64_t column = task % chunks * SWIGLU_COLUMNS + lane * 8, valid = n - column;
   uint4 gate[SWIGLU_ROWS], up[SWIGLU_ROWS];
   float weight[SWIGLU_ROWS], scale = 0;
@@ -115,7 +117,9 @@ __global__ void __launch_bounds__(FC_THREADS) swiglu_rows(const uint16_t *x, con
 static int swiglu(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {
   (void)state;
   int64_t m = p->c.m, n = p->c.n, chunks = fc_ceil_div(n, SWIGLU_COLUMNS);
-  dim3 grid((unsigned)fc_ceil_div(fc_ceil_div(m, SWIGLU_ROWS) * chunks, FC_WARPS)), block(FC_THREADS);
+  int64_t tasks = fc_ceil_div(m, SWIGLU_ROWS) * chunks;
+  unsigned warps = fc_task_warps(tasks);
+  dim3 grid((unsigned)fc_ceil_div(tasks, warps)), block(FC_WARP * warps);
   const uint16_t *x = fc_at<uint16_t>(args, FC_SWIGLU_X);
   const float *w = fc_at<float>(args, FC_SWIGLU_W);
   uint8_t *y = fc_at<uint8_t>(args, FC_SWIGLU_Y);
@@ -172,7 +176,7 @@ __device__ __forceinline__ float swiglu_b_use(const swiglu_b_args &a, const swig
 }
 
 template <bool FAST, int WARPS>
-__global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 1) swiglu_b_rows(const swiglu_b_args a) {
+static __global__ void __launch_bounds__(FC_THREADS, FAST ? 3 : 1) swiglu_b_rows(const swiglu_b_args a) {
   __shared__ float parts[FC_WARPS];
   int lane = threadIdx.x % FC_WARP, warp = threadIdx.x / FC_WARP;
   int64_t row = (int64_t)blockIdx.x * (FC_WARPS / WARPS) + warp / WARPS;
@@ -241,7 +245,7 @@ __device__ __forceinline__ uint4 rotate8(uint4 v, float4 c, float4 s) {
 }
 
 /* dk / 8 divides the threads of a block: a thread's vectors all take the same cosines. */
-__global__ void __launch_bounds__(FC_THREADS) rope_fast(const rope_args a) {
+static __global__ void __launch_bounds__(FC_THREADS) rope_fast(const rope_args a) {
   int64_t token = blockIdx.x;
   int head = (int)a.dk / 8, query = (int)a.heads * head, key = a.slots ? head : 0,
       latent = a.slots ? (int)a.dv / 8 : 0;
@@ -281,7 +285,7 @@ __device__ __forceinline__ void rotate_pair(uint16_t *to, const uint16_t *from, 
   to[1] = fc_bf16_encode(x0 * s + x1 * c);
 }
 
-__global__ void __launch_bounds__(FC_THREADS) rope_any(const rope_args a) {
+static __global__ void __launch_bounds__(FC_THREADS) rope_any(const rope_args a) {
   int64_t token = blockIdx.x, half = a.dk / 2;
   const float *table = a.cossin + a.positions[token] * a.dk;
   uint16_t *q = a.q + token * a.heads * a.dk;

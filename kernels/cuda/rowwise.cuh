@@ -10,6 +10,11 @@
 
 enum { FC_WARP = 32, FC_WARPS = 8, FC_THREADS = FC_WARP * FC_WARPS };
 
+/** Number of this warp among all of the grid. */
+__device__ __forceinline__ int64_t fc_warp_task() {
+  return (int64_t)blockIdx.x * (blockDim.x / FC_WARP) + threadIdx.x / FC_WARP;
+}
+
 /* --- vectors --- */
 
 __device__ __forceinline__ void fc_unpack8(float (&f)[8], uint4 v) {
@@ -33,10 +38,11 @@ __device__ __forceinline__ uint2 fc_pack8_e4m3(const float (&f)[8], float factor
   return make_uint2(w[0] | (w[1] << 16), w[2] | (w[3] << 16));
 }
 
-/** The first `valid` of 8 elements at base[at] (any number; below 1: none), the others `fill` (bits of a bf16).  FAST:
- *  written so that many loads start before the first is waited for.  No branch (what is outside is read at base and dropped),
- *  and an ordinary load: read-only ones (ld.global.nc) are moved behind later stores by the assembler, to save
- *  registers, two in flight at a time. */
+/** The first `valid` of 8 elements at base[at] (any number; below 1: none), the others `fill` (bits of a
+ * bf16). FAST: written so that many loads start before the first is waited for.  No branch (what is outside
+ * is read at base and dropped), and an ordinary load: read-only ones (ld.global.nc) the assembler moves
+ * behind later stores to save registers, and two are in flight at a time (seen in the order of instructions
+ * of nvcc 13.0). */
 template <bool FAST>
 __device__ __forceinline__ uint4 fc_load8(const uint16_t *base, int64_t at, int64_t valid,
                                           uint32_t fill = 0) {
@@ -143,6 +149,11 @@ static inline int64_t fc_kept_units(const void *state) {
 
 static inline int64_t fc_ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
+}
+
+/** Warps of a block when each warp has a task of its own: few tasks spread over more SMs one by one. */
+static inline unsigned fc_task_warps(int64_t tasks) {
+  return tasks < FC_WARPS * 132 ? 1 : FC_WARPS;
 }
 
 template <typename T> static inline T *fc_at(const fc_args *args, int tensor) {

@@ -8,7 +8,7 @@
 
 enum { THREADS = 512, UNROLL = 4, PARTIAL_SUMS = 1024 };
 
-__global__ void __launch_bounds__(THREADS) copy_kernel(const float *x, float *y, int64_t n) {
+static __global__ void __launch_bounds__(THREADS) copy_kernel(const float *x, float *y, int64_t n) {
   const int64_t wide = n / 4, step = (int64_t)gridDim.x * THREADS;
   for (int64_t base = (int64_t)blockIdx.x * THREADS + threadIdx.x; base < wide; base += UNROLL * step) {
     uint4 v[UNROLL];
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(THREADS) copy_kernel(const float *x, float *y,
 }
 
 /* Plain loads: a working set inside the L2 stays there. */
-__global__ void __launch_bounds__(THREADS) copy_cached_kernel(const float *x, float *y, int64_t n) {
+static __global__ void __launch_bounds__(THREADS) copy_cached_kernel(const float *x, float *y, int64_t n) {
   const int64_t wide = n / 4, step = (int64_t)gridDim.x * THREADS;
   for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < wide; i += step)
     ((uint4 *)y)[i] = ((const uint4 *)x)[i];
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(THREADS) copy_cached_kernel(const float *x, fl
     for (int64_t i = wide * 4 + threadIdx.x; i < n; i += THREADS) y[i] = x[i];
 }
 
-__global__ void __launch_bounds__(THREADS) read_kernel(const float *x, uint32_t *sums, int64_t n) {
+static __global__ void __launch_bounds__(THREADS) read_kernel(const float *x, uint32_t *sums, int64_t n) {
   const int64_t wide = n / 4, step = (int64_t)gridDim.x * THREADS;
   uint32_t sum = 0;
 #pragma unroll 4
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(THREADS) read_kernel(const float *x, uint32_t 
   if (sum == 0x9e3779b9u) sums[blockIdx.x % PARTIAL_SUMS] = sum;
 }
 
-__global__ void __launch_bounds__(THREADS) write_kernel(float *y, int64_t n) {
+static __global__ void __launch_bounds__(THREADS) write_kernel(float *y, int64_t n) {
   const int64_t wide = n / 4, step = (int64_t)gridDim.x * THREADS;
   for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < wide; i += step) {
     const int first = (int)(i * 4 % 1024);
@@ -59,8 +59,7 @@ __global__ void __launch_bounds__(THREADS) write_kernel(float *y, int64_t n) {
     for (int64_t i = wide * 4 + threadIdx.x; i < n; i += THREADS) y[i] = (float)(i % 1024);
 }
 
-__global__ void empty_kernel() {
-}
+static __global__ void empty_kernel() {}
 
 /* Enough blocks to fill every multiprocessor (four of 512 threads each), no more than there is work. */
 static dim3 grid_of(int64_t n) {
@@ -71,17 +70,19 @@ static dim3 grid_of(int64_t n) {
 static int copy(const fc_problem *p, const fc_args *args, void *, fc_queue queue) {
   const float *x = (const float *)args->at[FC_STREAM_X];
   float *y = (float *)args->at[FC_STREAM_Y];
-  if (p->c.in_cache) return FC_LAUNCH(copy_cached_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, x, y, p->c.m);
+  if (p->c.in_cache)
+    return FC_LAUNCH(copy_cached_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, x, y, p->c.m);
   return FC_LAUNCH(copy_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, x, y, p->c.m);
 }
 
 static int read(const fc_problem *p, const fc_args *args, void *, fc_queue queue) {
-  return FC_LAUNCH(read_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, (const float *)args->at[FC_STREAM_X],
-                   (uint32_t *)args->at[FC_STREAM_Y], p->c.m);
+  return FC_LAUNCH(read_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue,
+                   (const float *)args->at[FC_STREAM_X], (uint32_t *)args->at[FC_STREAM_Y], p->c.m);
 }
 
 static int write(const fc_problem *p, const fc_args *args, void *, fc_queue queue) {
-  return FC_LAUNCH(write_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, (float *)args->at[FC_STREAM_Y], p->c.m);
+  return FC_LAUNCH(write_kernel, grid_of(p->c.m), dim3(THREADS), 0, queue, (float *)args->at[FC_STREAM_Y],
+                   p->c.m);
 }
 
 static int start(const fc_problem *, const fc_args *, void *, fc_queue queue) {

@@ -73,7 +73,7 @@ __device__ __forceinline__ softmax_sum ce_reduce(softmax_sum s) {
 }
 
 template <bool FAST>
-__global__ void __launch_bounds__(CE_THREADS, 1)
+static __global__ void __launch_bounds__(CE_THREADS, 1)
     cross_entropy_rows(const uint16_t *x, const int32_t *labels, uint16_t *dx, float *loss, int64_t n) {
   int64_t row = blockIdx.x, label = labels[row], mine = (int64_t)threadIdx.x * 8;
   softmax_sum s = {LOWEST, 0};
@@ -235,7 +235,7 @@ __device__ __forceinline__ float square_sum4(uint4 v) {
   return (f[0] * f[0] + f[1] * f[1]) + (f[2] * f[2] + f[3] * f[3]);
 }
 
-__global__ void __launch_bounds__(FC_THREADS) gnorm_parts(const float *g, float *work, int64_t m) {
+static __global__ void __launch_bounds__(FC_THREADS) gnorm_parts(const float *g, float *work, int64_t m) {
   __shared__ float scratch[FC_WARP];
   int64_t vectors = m / 4, step = (int64_t)gridDim.x * FC_THREADS;
   int64_t i = (int64_t)blockIdx.x * FC_THREADS + threadIdx.x;
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(FC_THREADS) gnorm_parts(const float *g, float 
   if (threadIdx.x == 0) work[blockIdx.x] = all[0];
 }
 
-__global__ void __launch_bounds__(GNORM_ADD) gnorm_add(const float *work, float *norm, int parts) {
+static __global__ void __launch_bounds__(GNORM_ADD) gnorm_add(const float *work, float *norm, int parts) {
   __shared__ float scratch[FC_WARP];
   float sum[1] = {0};
   for (int i = threadIdx.x; i < parts; i += GNORM_ADD) sum[0] += work[i];

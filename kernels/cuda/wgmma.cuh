@@ -8,6 +8,7 @@
  * once, in rows of 16, and expanded twice: FC_TEXT gives "%0, %1, ...", FC_OPERAND gives "+f"(d[0]),
  * "+f"(d[1]), ... */
 
+/* clang-format off */
 #define FC_TEXT(a, b, c, d, e, f, g, h)                                                                      \
   "%" #a ", %" #b ", %" #c ", %" #d ", %" #e ", %" #f ", %" #g ", %" #h
 #define FC_MORE_TEXT(a, b, c, d, e, f, g, h) ", " FC_TEXT(a, b, c, d, e, f, g, h)
@@ -15,7 +16,6 @@
   "+f"(d[i0]), "+f"(d[i1]), "+f"(d[i2]), "+f"(d[i3]), "+f"(d[i4]), "+f"(d[i5]), "+f"(d[i6]), "+f"(d[i7])
 #define FC_MORE_OPERAND(i0, i1, i2, i3, i4, i5, i6, i7) , FC_OPERAND(i0, i1, i2, i3, i4, i5, i6, i7)
 
-/* clang-format off */
 /* accumulators 0 .. n-1: F takes the first 8, M every further 8 */
 #define FC_D_8(F, M)   F(0, 1, 2, 3, 4, 5, 6, 7)
 #define FC_D_16(F, M)  FC_D_8(F, M) M(8, 9, 10, 11, 12, 13, 14, 15)

@@ -5,22 +5,26 @@
 /** Runs the kernels of kernels/cuda/ on a CPU, with no part of CUDA: the meaning of every primitive that
  *  kernels/cuda/device.cuh lists.  Each thread of a block is a fiber; blocks run one after another
  *  (FC_EMULATOR_THREADS=n: on n threads of the machine).  A failed launch returns non-zero and says why on
- * stderr.
+ *  stderr.
  *
  *  What a run that passes proves: indices, bounds of tensors and of dynamic shared memory, barrier counts,
- * phases and transaction bytes, descriptors, swizzles and fragments agree with the documented meaning of the
- *  instructions; nothing hangs in the order that was run; and nothing is used before it was waited for where
- * the emulator is on guard:
+ *  phases and transaction bytes, descriptors, swizzles and fragments agree with the documented meaning of the
+ *  instructions; nothing hangs in the orders that were run; and nothing is used before it was waited for
+ *  where the emulator is on guard:
  *   - dynamic shared memory starts as NaN, and its end is checked after each block;
  *   - a bulk load poisons its destination when issued and arrives when nothing else can run, in any order; a
- * bulk store reads when it is waited for; cp.async the same: early reads and early reuse give NaN or a wrong
- * tensor;
+ *     bulk store reads when it is waited for; cp.async the same: early reads and early reuse give NaN or a
+ *     wrong tensor;
  *   - accumulators of wgmma are NaN until waited for; its operands must be the same bytes when the first
- * thread issues and when the result is waited for. What it cannot prove: races of plain loads and stores that
- * the order of fibers hides (a fiber runs until it waits), missing fences between the generic and the
- * asynchronous proxy, memory ordering between blocks, stale data in static __shared__ arrays (they are not
- * poisoned), register counts, time, exact rounding inside tensor cores (here: f32, in order), and whatever
- * the PTX manual leaves undefined. */
+ *     thread issues and when the result is waited for;
+ *   - what plain stores changed in dynamic shared memory must have met some fc_async_fence since, before a
+ *     wgmma or a bulk store reads it.
+ *
+ *  What it cannot prove: absence of races of plain loads and stores that the orders of fibers hide (a fiber
+ *  runs until it waits, the lanes of a warp too), fences by the right thread, memory ordering between blocks,
+ *  convergence where .aligned asks for it, stale data in static __shared__ arrays (they are not poisoned),
+ *  bounds of plain accesses to global memory (build with the address sanitiser), register counts, time, exact
+ *  rounding inside tensor cores (here: f32, in order), whatever the PTX manual leaves undefined. */
 
 #include <math.h>
 #include <stddef.h>

@@ -121,9 +121,10 @@ void fc_emulator_wake(fc_fiber *f) {
     leave_stack(fake, m->home_stack, m->home_stack_bytes);
     _longjmp(m->home, 1);
   }
-  fc_fiber *next = &m->fiber[m->queue[m->queue_first]];
-  m->queue_first = (m->queue_first + 1) % FC_THREADS_MAX;
   m->queue_n--;
+  int at = m->newest_first ? (m->queue_first + m->queue_n) % FC_THREADS_MAX : m->queue_first;
+  if (!m->newest_first) m->queue_first = (m->queue_first + 1) % FC_THREADS_MAX;
+  fc_fiber *next = &m->fiber[m->queue[at]];
   m->current = next;
   fc_emulated_self = &next->thread;
   leave_stack(fake, next->stack, FC_STACK - FC_GUARD);
@@ -247,14 +248,17 @@ static void block_reset(fc_machine_cpu *m, dim3 block) {
   }
 }
 
-static void block_run(fc_machine_cpu *m, uint32_t seed, dim3 block) {
+static void block_run(fc_machine_cpu *m, uint64_t seed, dim3 block) {
   m->random = seed;
   block_reset(m, block);
   m->n_live = m->n_threads;
-  /* warps start in an order of this block's own */
+  /* an order of this block's own: warps start from any one, upwards or downwards, and go on by turns (oldest
+   * first) or one as far ahead as it can (newest first) */
+  m->newest_first = fc_emulator_random(m, 2) == 0;
   int warps = (m->n_threads + 31) / 32, first = (int)fc_emulator_random(m, (uint32_t)warps);
+  bool upwards = fc_emulator_random(m, 2) == 0;
   for (int i = 0; i < 32 * warps; i++) {
-    int thread = (32 * first + i) % (32 * warps);
+    int warp = (first + (upwards ? i / 32 : warps - 1 - i / 32)) % warps, thread = 32 * warp + i % 32;
     if (thread < m->n_threads) fc_emulator_wake(&m->fiber[thread]);
   }
   m->current = nullptr;
@@ -284,6 +288,7 @@ struct launch {
   dim3 grid, block;
   size_t shared_bytes;
   uint64_t next, blocks; /* next: taken by whoever is free */
+  uint64_t seed;         /* another order of threads and arrivals each time */
   int failed;
 };
 
@@ -302,7 +307,7 @@ static bool run_blocks(launch *l, fc_machine_cpu *m) {
     if (i >= l->blocks || __atomic_load_n(&l->failed, __ATOMIC_RELAXED) != 0) return true;
     fc_emulated_here.block = uint3{(uint32_t)(i % l->grid.x), (uint32_t)(i / l->grid.x % l->grid.y),
                                    (uint32_t)(i / l->grid.x / l->grid.y)};
-    block_run(m, (uint32_t)i, l->block);
+    block_run(m, fc_fill_bits(l->seed, 0, i), l->block);
     if (m->failed) return false;
   }
 }
@@ -327,15 +332,19 @@ int fc_emulator_launch(const char *name, fc_emulated_body body, void *context, d
             name, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared_bytes);
     return 9; /* cudaErrorInvalidConfiguration */
   }
-  launch l = {name, body, context, grid, block, shared_bytes, 0, blocks, 0};
+  launch l = {name, body, context, grid, block, shared_bytes, 0, blocks, 0, 0};
+  if (fc_machine_now == nullptr) fc_machine_now = machine_new();
+  if (fc_machine_now == nullptr) {
+    fprintf(stderr, "emulator: %s: out of memory\n", name);
+    return 2; /* cudaErrorMemoryAllocation */
+  }
+  l.seed = fc_machine_now->launches++;
   const char *asked = getenv("FC_EMULATOR_THREADS");
   int helpers = asked == nullptr ? 0 : atoi(asked) - 1, n = 0;
   helpers = helpers > 63 ? 63 : helpers;
   pthread_t helper[64];
   while (n < helpers && (uint64_t)n + 1 < blocks && pthread_create(&helper[n], nullptr, worker, &l) == 0) n++;
-  if (fc_machine_now == nullptr) fc_machine_now = machine_new();
-  if (fc_machine_now == nullptr || !run_blocks(&l, fc_machine_now))
-    __atomic_store_n(&l.failed, 1, __ATOMIC_RELAXED);
+  if (!run_blocks(&l, fc_machine_now)) __atomic_store_n(&l.failed, 1, __ATOMIC_RELAXED);
   for (int i = 0; i < n; i++) pthread_join(helper[i], nullptr);
   return l.failed != 0 ? 719 : 0; /* cudaErrorLaunchFailure */
 }

@@ -141,6 +141,16 @@ static inline uint16_t fc_pack_e4m3(float low, float high) {
 static inline uint32_t fc_pack_bf16(float low, float high) {
   return fc_bf16_encode(low) | (uint32_t)fc_bf16_encode(high) << 16;
 }
+static inline void fc_prefetch(const void *, uint32_t) {}
+
+static inline void fc_add4(bool there, float *global, float4 v) {
+  if (!there) return;
+  global[0] += v.x;
+  global[1] += v.y;
+  global[2] += v.z;
+  global[3] += v.w;
+}
+
 static inline uint4 fc_load_stream(const void *global) {
   return *static_cast<const uint4 *>(global);
 }

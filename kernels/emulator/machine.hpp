@@ -9,9 +9,10 @@
 
 /** Inside the emulator: one machine runs one block at a time, its threads as fibers.
  *
- *  A fiber runs until it must wait; then the next runnable one goes on.  When none is runnable, one bulk load
- * in flight arrives; when none is in flight either, the block hangs: that is reported and the launch fails.
- */
+ *  A fiber runs until it must wait; then another runnable one goes on: in some blocks the one that has waited
+ *  longest, in others the one woken last, so that a warp runs ahead of the others as far as it can.  When
+ *  none is runnable, one bulk load in flight arrives; when none is in flight either, the block hangs: that is
+ *  reported and the launch fails. */
 
 enum {
   FC_THREADS_MAX = 1024,
@@ -121,13 +122,14 @@ struct fc_machine_cpu {
   unsigned char *stacks, *shared;
   int queue[FC_THREADS_MAX]; /* ring of runnable fibers, each at most once */
   int queue_first, queue_n;
+  bool newest_first;
   jmp_buf home;
   ucontext_t home_context, fiber_context;
   void *home_stack_fake;
   const void *home_stack;
   size_t home_stack_bytes;
   bool failed;
-  uint64_t random;
+  uint64_t random, launches;
   fc_barrier barrier[16];
   fc_meeting meeting[FC_THREADS_MAX / 32][FC_MEETINGS];
   fc_copy *load;

@@ -80,8 +80,8 @@ static void prefill_reference(const fc_problem *p, size_t unit, fc_expect *e) {
 enum { SAMPLE = 24 };
 /* Problems up to so many (query, key) pairs of a unit are looked at whole. */
 static const double ALL_PAIRS = 1 << 16;
-/* FLOP that the row statistics of a unit may take: a second or two.  Beyond it only the last queries are known, hence
- * only the gradients of the last keys. */
+/* FLOP that the row statistics of a unit may take: a second or two.  Beyond it only the last queries are
+ * known, hence only the gradients of the last keys. */
 static const double UNIT_FLOP = 0x1p32;
 
 static void backward_declare(fc_problem *p) {

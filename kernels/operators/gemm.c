@@ -19,8 +19,8 @@ static void gemm_declare(fc_problem *p) {
   fc_fill fill = fp8 ? FC_FILL_FP8 : FC_FILL_NORMAL;
   int64_t kb = fp8 ? fc_blocks(c->k) : 0;
   fc_problem_tensor(p, "a", x, FC_ROLE_INPUT, fill, 1, c->m, c->k, 0, 0);
-  fc_problem_tensor(p, "a_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb, fp8 ? c->m : 0, 0,
-                    0);
+  fc_problem_tensor(p, "a_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb,
+                    fp8 ? c->m : 0, 0, 0);
   fc_problem_tensor(p, "b", x, FC_ROLE_WEIGHT, fill, 1, c->n, c->k, 0, 0);
   fc_problem_tensor(p, "b_scale", FC_ELEM_F32, FC_ROLE_WEIGHT, FC_FILL_SCALE, FC_PRODUCT_SCALE,
                     fp8 ? fc_blocks(c->n) : 0, fc_pad4(kb), 0, 0);
@@ -33,7 +33,8 @@ static size_t gemm_units(const fc_problem *p) {
 
 static void gemm_reference(const fc_problem *p, size_t unit, fc_expect *e) {
   const fc_bench_case *c = &p->c;
-  int64_t across = (c->n + BLOCK - 1) / BLOCK, row = (int64_t)unit / across, from = (int64_t)unit % across * BLOCK;
+  int64_t across = (c->n + BLOCK - 1) / BLOCK, row = (int64_t)unit / across,
+          from = (int64_t)unit % across * BLOCK;
   fc_product_row a = {.x = &p->tensor[FC_GEMM_A], .scale = &p->tensor[FC_GEMM_AS]};
   a.first = row * c->k;
   a.scale_first = row;
@@ -62,17 +63,18 @@ static void wgrad_declare(fc_problem *p) {
   fc_fill fill = fp8 ? FC_FILL_FP8 : FC_FILL_NORMAL;
   int64_t kb = fp8 ? fc_blocks(c->k) : 0;
   fc_problem_tensor(p, "a", x, FC_ROLE_INPUT, fill, 1, c->m, c->k, 0, 0);
-  fc_problem_tensor(p, "a_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb, fp8 ? c->m : 0, 0,
-                    0);
+  fc_problem_tensor(p, "a_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb,
+                    fp8 ? c->m : 0, 0, 0);
   fc_problem_tensor(p, "b", x, FC_ROLE_INPUT, fill, 1, c->n, c->k, 0, 0);
-  fc_problem_tensor(p, "b_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb, fp8 ? c->n : 0, 0,
-                    0);
+  fc_problem_tensor(p, "b_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_SCALE, FC_PRODUCT_SCALE, kb,
+                    fp8 ? c->n : 0, 0, 0);
   fc_problem_tensor(p, "c", FC_ELEM_F32, FC_ROLE_INOUT, FC_FILL_NORMAL, 1, c->m, c->n, 0, 0);
 }
 
 static void wgrad_reference(const fc_problem *p, size_t unit, fc_expect *e) {
   const fc_bench_case *c = &p->c;
-  int64_t across = (c->n + BLOCK - 1) / BLOCK, row = (int64_t)unit / across, from = (int64_t)unit % across * BLOCK;
+  int64_t across = (c->n + BLOCK - 1) / BLOCK, row = (int64_t)unit / across,
+          from = (int64_t)unit % across * BLOCK;
   fc_product_row a = {.x = &p->tensor[FC_GEMM_A], .scale = &p->tensor[FC_GEMM_AS]};
   a.first = row * c->k;
   a.scale_first = row;
@@ -85,7 +87,8 @@ static void wgrad_reference(const fc_problem *p, size_t unit, fc_expect *e) {
     size_t at = (size_t)(row * c->n + col);
     double before = fc_tensor_at(&p->tensor[FC_GEMM_C], at);
     /* the last addition may round once more, in binary32 */
-    fc_expect_at(e, FC_GEMM_C, at, before + sum.value, sum.bound + FC_U_F32 * (fabs(before) + fabs(sum.value)));
+    fc_expect_at(e, FC_GEMM_C, at, before + sum.value,
+                 sum.bound + FC_U_F32 * (fabs(before) + fabs(sum.value)));
   }
 }
 
@@ -99,7 +102,8 @@ static void absorb_declare(fc_problem *p) {
   fc_problem_tensor(p, "x_scale", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_NONE, 0, 0, 0, 0, 0);
   fc_problem_tensor(p, "w", x, FC_ROLE_WEIGHT, FC_FILL_NORMAL, 1, c->heads, c->n, c->k, 0);
   fc_problem_tensor(p, "w_scale", FC_ELEM_F32, FC_ROLE_WEIGHT, FC_FILL_NONE, 0, 0, 0, 0, 0);
-  fc_problem_tensor(p, "y", fc_product_out(c->dtype), FC_ROLE_OUTPUT, FC_FILL_NONE, 0, tokens, c->heads, c->n, 0);
+  fc_problem_tensor(p, "y", fc_product_out(c->dtype), FC_ROLE_OUTPUT, FC_FILL_NONE, 0, tokens, c->heads, c->n,
+                    0);
 }
 
 static size_t absorb_units(const fc_problem *p) {

@@ -9,7 +9,7 @@
 
 /* Products of the experts on one device: every group its own weights, rows by routing (operators.h). */
 
-enum { BLOCK = 64 /* columns of a unit */, GROUPS_MAX = 512 };
+enum { BLOCK = 64 /* columns of a unit */, GROUPS_MAX = FC_ROUTING_GROUPS_MAX };
 
 /* Counts and offsets are a pure function of the case and the seed. */
 static int64_t routed(const fc_problem *p, int64_t rows, int32_t *counts, int32_t *offsets) {
@@ -88,7 +88,8 @@ static void contiguous_reference(const fc_problem *p, size_t unit, fc_expect *e)
   const fc_tensor *offsets = &p->tensor[FC_GROUPED_OFFSETS], *counts = &p->tensor[FC_GROUPED_COUNTS];
   while (row >= fc_tensor_int(offsets, (size_t)g + 1)) g++;
   if (row - fc_tensor_int(offsets, (size_t)g) >= fc_tensor_int(counts, (size_t)g)) return; /* padding */
-  fc_product_row a = {.x = &p->tensor[FC_GROUPED_A], .scale = &p->tensor[FC_GROUPED_AS], .first = row * p->c.k};
+  fc_product_row a = {
+      .x = &p->tensor[FC_GROUPED_A], .scale = &p->tensor[FC_GROUPED_AS], .first = row * p->c.k};
   a.scale_first = row;
   a.scale_step = p->rows[0];
   row_reference(p, a, g, (int64_t)unit % across(p) * BLOCK, row, e);
@@ -111,8 +112,8 @@ static void masked_declare(fc_problem *p) {
   scales(p, "a_scale", FC_ROLE_INPUT, c->groups, fc_blocks(c->k), c->max_rows);
   fc_problem_tensor(p, "b", x, FC_ROLE_WEIGHT, fill_of(p), 1, c->groups, c->n, c->k, 0);
   scales(p, "b_scale", FC_ROLE_WEIGHT, c->groups, fc_blocks(c->n), fc_pad4(fc_blocks(c->k)));
-  fc_problem_tensor(p, "c", fc_product_out(c->dtype), FC_ROLE_PARTIAL, FC_FILL_NONE, 0, c->groups, c->max_rows, c->n,
-                    0);
+  fc_problem_tensor(p, "c", fc_product_out(c->dtype), FC_ROLE_PARTIAL, FC_FILL_NONE, 0, c->groups,
+                    c->max_rows, c->n, 0);
   fc_problem_tensor(p, "counts", FC_ELEM_I32, FC_ROLE_INPUT, FC_FILL_HOST, 0, c->groups, 0, 0, 0);
   fc_problem_tensor(p, "offsets", FC_ELEM_I32, FC_ROLE_INPUT, FC_FILL_NONE, 0, 0, 0, 0, 0);
 }
@@ -173,19 +174,23 @@ static void wgrad_reference(const fc_problem *p, size_t unit, fc_expect *e) {
   a.first = row * tokens + first;
   a.scale_first = first / 128 * c->m + row;
   for (int64_t col = from; col < from + BLOCK && col < c->n; col++) {
-    fc_product_row b = {.x = &p->tensor[FC_GROUPED_B], .scale = &p->tensor[FC_GROUPED_BS], .scale_step = c->n};
+    fc_product_row b = {
+        .x = &p->tensor[FC_GROUPED_B], .scale = &p->tensor[FC_GROUPED_BS], .scale_step = c->n};
     b.first = col * tokens + first;
     b.scale_first = first / 128 * c->n + col;
     fc_product sum = fc_product_of(p, &a, &b, k);
     size_t at = (size_t)((g * c->m + row) * c->n + col);
     double before = fc_tensor_at(&p->tensor[FC_GROUPED_C], at);
-    fc_expect_at(e, FC_GROUPED_C, at, before + sum.value, sum.bound + FC_U_F32 * (fabs(before) + fabs(sum.value)));
+    fc_expect_at(e, FC_GROUPED_C, at, before + sum.value,
+                 sum.bound + FC_U_F32 * (fabs(before) + fabs(sum.value)));
   }
 }
 
 const fc_operator fc_grouped_operators[] = {
-    {FC_BENCH_GROUPED, contiguous_declare, grouped_prepare, contiguous_units, contiguous_reference, grouped_cost, true},
-    {FC_BENCH_GROUPED_MASKED, masked_declare, grouped_prepare, masked_units, masked_reference, grouped_cost, true},
+    {FC_BENCH_GROUPED, contiguous_declare, grouped_prepare, contiguous_units, contiguous_reference,
+     grouped_cost, true},
+    {FC_BENCH_GROUPED_MASKED, masked_declare, grouped_prepare, masked_units, masked_reference, grouped_cost,
+     true},
     {FC_BENCH_GROUPED_WGRAD, wgrad_declare, wgrad_prepare, wgrad_units, wgrad_reference, grouped_cost, true},
 };
 const size_t fc_grouped_operators_n = sizeof fc_grouped_operators / sizeof *fc_grouped_operators;

@@ -2,6 +2,7 @@
 #include <fleetcast/kernels/operator.h>
 
 #include <fleetcast/base/assert.h>
+#include <fleetcast/kernels/routing.h>
 
 #include "families.h"
 
@@ -79,19 +80,54 @@ double fc_problem_unit(const fc_problem *p) {
   }
 }
 
-/* Every extent that a case gives is positive and small enough that sizes fit; each operator asks for its own. */
+/* Every extent that a case gives is positive and small enough that sizes fit; each operator asks for its own.
+ */
 static bool is_sensible(const fc_bench_case *c) {
-  const int64_t all[] = {c->m,     c->n,        c->k, c->groups, c->max_rows, c->batch,
-                         c->heads, c->kv_heads, c->q, c->s,      c->dk,       c->dv,
-                         c->experts, c->top_k,  c->route_groups, c->route_top};
+  const int64_t all[] = {c->m, c->n, c->k,  c->groups, c->max_rows, c->batch, c->heads,        c->kv_heads,
+                         c->q, c->s, c->dk, c->dv,     c->experts,  c->top_k, c->route_groups, c->route_top};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (all[i] < 0 || all[i] > INT64_C(1) << 34) return false;
   return c->q <= c->s && c->skew >= 0 && c->skew < 10;
 }
 
+/* What attention divides by, and what routing can deal out. */
+static bool is_whole(const fc_bench_case *c) {
+  switch (c->op) {
+  case FC_BENCH_ATTENTION_PREFILL:
+  case FC_BENCH_ATTENTION_DECODE:
+  case FC_BENCH_ATTENTION_BACKWARD:
+  case FC_BENCH_MLA_PREFILL:
+  case FC_BENCH_MLA_DECODE:
+  case FC_BENCH_MLA_BACKWARD:
+    return c->batch > 0 && c->q > 0 && c->dk > 0 && c->dv > 0 && c->kv_heads > 0 && c->heads > 0 &&
+           c->heads % c->kv_heads == 0;
+  case FC_BENCH_GROUPED:
+  case FC_BENCH_GROUPED_MASKED:
+  case FC_BENCH_GROUPED_WGRAD: return c->groups > 0 && c->groups <= FC_ROUTING_GROUPS_MAX;
+  case FC_BENCH_PERMUTE:
+  case FC_BENCH_PERMUTE_B:
+  case FC_BENCH_COMBINE:
+  case FC_BENCH_COMBINE_B: return fc_routing_possible(c, c->k);
+  case FC_BENCH_LAUNCH: return true;
+  case FC_BENCH_ROPE_KV:
+  case FC_BENCH_ROPE_B: return c->m > 0 && c->heads > 0 && c->dk > 0 && c->dk % 2 == 0;
+  case FC_BENCH_ADAMW:
+  case FC_BENCH_GRAD_NORM:
+  case FC_BENCH_COPY:
+  case FC_BENCH_READ:
+  case FC_BENCH_WRITE: return c->m > 0;
+  case FC_BENCH_ABSORB_K:
+  case FC_BENCH_ABSORB_V: return c->batch > 0 && c->q > 0 && c->heads > 0 && c->n > 0 && c->k > 0;
+  case FC_BENCH_GEMM:
+  case FC_BENCH_GEMM_WGRAD:
+  case FC_BENCH_EMBED: return c->m > 0 && c->n > 0 && c->k > 0;
+  default: return c->m > 0 && c->n > 0;
+  }
+}
+
 fc_status fc_problem_init(fc_problem *p, const fc_bench_case *c, uint64_t seed, bool exact) {
   const fc_operator *o = fc_operator_of(c->op);
-  if (!o || !is_sensible(c) || (exact && !o->exact)) return FC_E_DOMAIN;
+  if (!o || !is_sensible(c) || !is_whole(c) || (exact && !o->exact)) return FC_E_DOMAIN;
   *p = (fc_problem){.c = *c, .seed = seed, .exact = exact};
   o->declare(p);
   for (size_t i = 0; i < p->n_tensors; i++)

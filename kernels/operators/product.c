@@ -16,8 +16,8 @@ static double scale_of(const fc_product_row *r, int64_t block) {
   return fc_tensor_at(r->scale, (size_t)(r->scale_first + block * r->scale_step));
 }
 
-/* A block of 128 products in the FP8 tensor core: eight steps at most, each aligns its terms to the largest and keeps
- * 14 bits.  Elsewhere the sum errs as binary32 sums do. */
+/* A block of 128 products in the FP8 tensor core: eight steps at most, each aligns its terms to the largest
+ * and keeps 14 bits.  Elsewhere the sum errs as binary32 sums do. */
 enum { FP8_STEPS = 8 };
 
 fc_product fc_product_of(const fc_problem *p, const fc_product_row *a, const fc_product_row *b, int64_t k) {

@@ -326,7 +326,7 @@ static void rope_cost(const fc_problem *p, fc_op *out) {
   bool forward = p->c.op == FC_BENCH_ROPE_KV;
   out->dtype = FC_DTYPE_BF16;
   out->m = (double)p->c.m;
-  out->n = (double)((p->c.heads + forward) * p->c.dk);
+  out->n = (double)(p->c.heads * p->c.dk);
   if (forward) out->k = (double)(p->c.dk + p->c.dv);
 }
 

@@ -34,7 +34,7 @@ static void ce_reference(const fc_problem *p, size_t row, fc_expect *e) {
   size_t n = (size_t)p->c.n, first = row * n;
   const fc_tensor *x = &p->tensor[FC_CE_LOGITS];
   size_t label = (size_t)fc_tensor_int(&p->tensor[FC_CE_LABELS], row);
-  double most = -INFINITY, sum = 0, sum_error = 0;
+  double most = (double)-INFINITY, sum = 0, sum_error = 0;
   for (size_t j = 0; j < n; j++) most = fmax(most, fc_tensor_at(x, first + j));
   for (size_t j = 0; j < n; j++) {
     double d = fc_tensor_at(x, first + j) - most, w = exp(d);
@@ -75,7 +75,9 @@ static bool narrow_moments(const fc_problem *p) {
 static void adamw_declare(fc_problem *p) {
   int64_t m = p->c.m;
   fc_elem moment = narrow_moments(p) ? FC_ELEM_BF16 : FC_ELEM_F32;
-  fc_problem_tensor(p, "p", FC_ELEM_F32, FC_ROLE_INOUT, FC_FILL_NORMAL, 1, m, 0, 0, 0);
+  /* DeepSeek-V3's initial spread (arXiv:2412.19437, 4.2); of the order of 1 it would hide the step in its
+   * roundings */
+  fc_problem_tensor(p, "p", FC_ELEM_F32, FC_ROLE_INOUT, FC_FILL_NORMAL, 0.006f, m, 0, 0, 0);
   fc_problem_tensor(p, "g", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, 0, 0, 0);
   fc_problem_tensor(p, "m1", moment, FC_ROLE_INOUT, FC_FILL_NORMAL, 1, m, 0, 0, 0);
   /* squares: not negative */

@@ -8,8 +8,8 @@
 
 #include "verbs.h"
 
-/* `fleetcast bench` becomes fleetcast-bench, a program of its own (docs/adr/0005), which stands beside this one or, where
- * that cannot be told, on the PATH. */
+/* `fleetcast bench` becomes fleetcast-bench, a program of its own (docs/adr/0005), which stands beside this
+ * one or, where that cannot be told, on the PATH. */
 
 enum { PATH_ROOM = 4096, WORDS_MAX = 16, NUMBER_TEXT = 24 };
 

@@ -56,8 +56,10 @@ static const char run_notes[] =
     "  fleetcast run scenarios/baseline.yaml -o out/baseline --set 'services[0].slo.tpot=20 ms'\n";
 
 static const char bench_notes[] =
-    "Every kernel is checked on fresh random data against a double-precision reference, then timed (docs/kernels.md).\n"
-    "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.  The benchmarks are\n"
+    "Every kernel is checked on fresh random data against a double-precision reference, then timed "
+    "(docs/kernels.md).\n"
+    "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.  The "
+    "benchmarks are\n"
     "a program of their own, fleetcast-bench, which stands beside fleetcast.\n\n"
     "  fleetcast bench --backend cpu -o cpu.csv\n";
 

@@ -128,20 +128,22 @@ static void core(const fc_layer *l, fc_op op, bool prefill, double count) {
   }
 }
 
-static void rope(const fc_layer *l, double rotated, double cached, double count) {
+/* Queries rotated in place, keys rotated on their way into the cache with what else is cached: `cached`
+ * elements. */
+static void rope(const fc_layer *l, double queries, double keys, double cached, double count) {
   add(l, FC_PASS_FORWARD, FC_PART_GLUE,
-      &(fc_op){.id = FC_OP_ROPE_KV, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = rotated, .k = cached},
+      &(fc_op){.id = FC_OP_ROPE_KV, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = queries, .k = cached},
       count);
   if (l->training)
     add(l, FC_PASS_INPUT, FC_PART_GLUE,
-        &(fc_op){.id = FC_OP_ROPE_B, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = rotated}, count);
+        &(fc_op){.id = FC_OP_ROPE_B, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = queries + keys}, count);
 }
 
 static void attention_gqa(const fc_layer *l, double count) {
   const fc_attention *a = &l->model->attention;
   double H = (double)l->model->hidden, d = (double)a->head_dim, h = heads_here(l), g = kv_heads_here(l);
   linear(l, FC_PART_DENSE, l->tokens, d * (h + 2 * g), H, count);
-  rope(l, d * (h + g), 2 * d * g, count);
+  rope(l, d * h, d * g, 2 * d * g, count);
   fc_op op = {.dtype = l->attention, .heads = h, .kv_heads = g, .dk = d, .dv = d};
   if (l->prefill.batch > 0) {
     op.id = FC_OP_ATTENTION_P;
@@ -221,7 +223,7 @@ static void attention_mla(const fc_layer *l, double count) {
     linear(l, FC_PART_DENSE, T, h * qk + down, H, count);
   }
   norm(l, FC_OP_NORM, T, rank, count);
-  rope(l, (h + 1) * (double)a->rope, down, count);
+  rope(l, h * (double)a->rope, (double)a->rope, down, count);
   if (l->prefill.batch > 0) mla_prefill(l, h, count);
   if (l->decode.batch > 0) mla_decode(l, h, count);
   context_parallel(l, h * (double)(a->nope + a->v) + (double)a->rope, count);
@@ -315,13 +317,17 @@ static void expert_parallel(const fc_layer *l, double tokens, double count) {
   if (l->training) add(l, FC_PASS_INPUT, FC_PART_EP, &op, count);
 }
 
+/* Rows of tokens to their experts, and back; backward mirrors both. */
 static void permute(const fc_layer *l, const share *e, double tokens_out, double count) {
   double H = (double)l->model->hidden;
-  fc_op expand = {.id = FC_OP_PERMUTE, .dtype = l->grouped, .m = e->rows, .n = H};
+  fc_op expand = {.id = FC_OP_PERMUTE, .dtype = l->grouped, .m = e->rows, .n = H, .k = tokens_out};
   fc_op reduce = {.id = FC_OP_COMBINE, .dtype = FC_DTYPE_BF16, .m = e->rows, .n = H, .k = tokens_out};
   if (!l->masked) add(l, FC_PASS_FORWARD, FC_PART_GLUE, &expand, count); /* low latency delivers by expert */
   if (!l->masked || !(l->ep > 1)) add(l, FC_PASS_FORWARD, FC_PART_GLUE, &reduce, count);
   if (!l->training) return;
+  expand.id = FC_OP_PERMUTE_B;
+  expand.dtype = FC_DTYPE_BF16;
+  reduce.id = FC_OP_COMBINE_B;
   add(l, FC_PASS_INPUT, FC_PART_GLUE, &expand, count);
   add(l, FC_PASS_INPUT, FC_PART_GLUE, &reduce, count);
 }

@@ -94,8 +94,8 @@ FC_HD uint64_t fc_fill_bits(uint64_t seed, uint64_t tensor, uint64_t element) {
 /** Sum of four 16-bit uniforms, centred and scaled to variance 1 (range +-3.46): integer arithmetic and one
  *  multiplication, hence the same on every machine. */
 FC_HD float fc_fill_normal(uint64_t bits) {
-  int32_t sum = (int32_t)(bits & 0xffffu) + (int32_t)((bits >> 16) & 0xffffu) + (int32_t)((bits >> 32) & 0xffffu) +
-                (int32_t)(bits >> 48);
+  int32_t sum = (int32_t)(bits & 0xffffu) + (int32_t)((bits >> 16) & 0xffffu) +
+                (int32_t)((bits >> 32) & 0xffffu) + (int32_t)(bits >> 48);
   return (float)(sum - 131070) * 2.6429e-5f; /* sqrt(3) / 65535 */
 }
 

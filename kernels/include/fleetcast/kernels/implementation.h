@@ -6,8 +6,8 @@
 
 /** An implementation of one operator on one backend: what is checked, then timed.  C and CUDA C++.
  *
- *  Each backend offers a table, best first; a row is tried on every case of its operator and skipped, with the
- *  reason, where supports() declines. */
+ *  Each backend offers a table, best first; a row is tried on every case of its operator and skipped, with
+ * the reason, where supports() declines. */
 
 #ifdef __cplusplus
 extern "C" {
@@ -33,11 +33,13 @@ typedef struct fc_implementation {
   /** Can it run this case here?  When not, says why into `why` [FC_WHY].  NULL: always. */
   bool (*supports)(const fc_problem *p, const fc_machine *machine, char *why);
   /** Once for each set of arguments, before launches and outside the time: descriptors, plans, heuristics.
-   *  `*state` is NULL for the first set; for each further one it is the first set's, to be kept (shared: choices that
-   *  do not depend on addresses) or replaced by a new one.  @return 0, or a failure told into `why`.  NULL: nothing to prepare. */
-  int (*prepare)(const fc_problem *p, const fc_args *args, const fc_machine *machine, void **state, char *why);
-  /** Queues one call.  @return 0, or an error of the backend.  It may be captured into a graph: no allocation,
-   *  no synchronisation. */
+   *  `*state` is NULL for the first set; for each further one it is the first set's, to be kept (shared:
+   * choices that do not depend on addresses) or replaced by a new one.  @return 0, or a failure told into
+   * `why`.  NULL: nothing to prepare. */
+  int (*prepare)(const fc_problem *p, const fc_args *args, const fc_machine *machine, void **state,
+                 char *why);
+  /** Queues one call.  @return 0, or an error of the backend.  It may be captured into a graph: no
+   * allocation, no synchronisation. */
   int (*launch)(const fc_problem *p, const fc_args *args, void *state, fc_queue queue);
   /** Frees what prepare made; NULL when prepare is. */
   void (*release)(void *state);

@@ -24,9 +24,9 @@ void fc_expect_at(fc_expect *e, int tensor, size_t index, double value, double b
 double fc_bound_sum(double terms, double u, double magnitude);
 
 /** Unit roundoffs. */
-#define FC_U_F32  0x1p-24
-#define FC_U_BF16 0x1p-9 /* 8 significant bits */
-#define FC_U_E4M3 0x1p-4
+#define FC_U_F32         0x1p-24
+#define FC_U_BF16        0x1p-8 /* 8 significant bits */
+#define FC_U_E4M3        0x1p-4
 /** Accumulation inside tensor cores: binary32 truncated, 2^-23 (Fasi et al. 2021, PeerJ CS 7:e330); FP8
  *  operands keep about 14 bits (DeepSeek-V3, arXiv:2412.19437, 3.3.2). */
 #define FC_U_TENSOR_BF16 0x1p-23
@@ -44,8 +44,8 @@ typedef struct fc_operator {
   void (*declare)(fc_problem *p);
   /** Writes the host copies of FC_FILL_HOST tensors; every other input is filled by then.  Nullable. */
   void (*prepare)(fc_problem *p);
-  /** Independent units into which the result falls; the check takes all of a small problem and a sample, first
-   *  and last included, of a large one. */
+  /** Independent units into which the result falls; the check takes all of a small problem and a sample,
+   * first and last included, of a large one. */
   size_t (*units)(const fc_problem *p);
   /** Plain C in double: reads host copies of inputs, tells what unit `unit` of the result should be.  Called
    *  from several threads with different collectors. */
@@ -59,7 +59,8 @@ const fc_operator *fc_operator_of(fc_bench_op op);
 const char *fc_bench_op_text(fc_bench_op op);
 
 /** Fills in a problem: case, tensors, no data.  @return FC_OK | FC_E_DOMAIN (the shape makes no sense) */
-FC_NODISCARD fc_status fc_problem_init(fc_problem *p, const fc_bench_case *c, uint64_t seed, bool exact);
+FC_NODISCARD
+fc_status fc_problem_init(fc_problem *p, const fc_bench_case *c, uint64_t seed, bool exact);
 
 /** The cost model's operator: FLOP and bytes come from it (fc_op_flop, fc_op_bytes). */
 void fc_problem_cost(const fc_problem *p, fc_op *out);

@@ -81,11 +81,12 @@ typedef struct fc_bench_case {
   int64_t m, n, k;   /* rows, columns, inner size; grouped: m (wgrad: k) counts the rows of all groups */
   int64_t groups;    /* experts on this device */
   int64_t max_rows;  /* masked: rows that a group's slab holds */
-  int64_t batch, heads, kv_heads, q, s, dk, dv; /* attention: q new tokens a sequence, s context, q included */
-  bool ragged;       /* decode: contexts vary uniformly in [s/2, 3s/2), mean s */
+  int64_t batch, heads, kv_heads, q, s, dk,
+      dv;      /* attention: q new tokens a sequence, s context, q included */
+  bool ragged; /* decode: contexts vary uniformly in [s/2, 3s/2), mean s */
   int64_t experts, top_k, route_groups, route_top; /* router: E, k, groups of experts, groups allowed */
   fc_routing routing;
-  double skew; /* exponent of FC_ROUTING_POWER */
+  double skew;    /* exponent of FC_ROUTING_POWER */
   bool sustained; /* back to back for a second, not burst (docs/kernels.md#protocol) */
   bool in_cache;  /* bandwidth ceilings: the working set stays in the last cache */
 } fc_bench_case;
@@ -98,12 +99,12 @@ static inline size_t fc_elem_size(fc_elem elem) {
 }
 
 typedef enum fc_role {
-  FC_ROLE_INPUT,  /* warm, as an activation that the previous kernel wrote */
-  FC_ROLE_WEIGHT, /* cold: weights, caches; launches rotate over copies that exceed the last cache */
-  FC_ROLE_OUTPUT, /* poisoned, then checked: every element must be written */
-  FC_ROLE_INOUT,  /* as an input, then checked */
+  FC_ROLE_INPUT,   /* warm, as an activation that the previous kernel wrote */
+  FC_ROLE_WEIGHT,  /* cold: weights, caches; launches rotate over copies that exceed the last cache */
+  FC_ROLE_OUTPUT,  /* poisoned, then checked: every element must be written */
+  FC_ROLE_INOUT,   /* as an input, then checked */
   FC_ROLE_PARTIAL, /* an output of which only the elements that the reference names are written */
-  FC_ROLE_WORK,   /* scratch, not checked; an implementation's prepare() may fill it */
+  FC_ROLE_WORK,    /* scratch, not checked; an implementation's prepare() may fill it */
 } fc_role;
 
 enum { FC_TENSOR_RANK = 4, FC_TENSORS_MAX = 16 };
@@ -116,8 +117,8 @@ typedef struct fc_tensor {
   float spread;                /* of the fill */
   int64_t dim[FC_TENSOR_RANK]; /* row-major, last contiguous; unused leading ones are 1 */
   size_t count;                /* product of dim */
-  void *host;                  /* host copy of the first set (inputs as they were before the call); NULL on the
-                                  device side where nobody needs it */
+  void *host; /* host copy of the first set (inputs as they were before the call); NULL on the
+                 device side where nobody needs it */
 } fc_tensor;
 
 /** A case with its tensors.  An operator's declare() adds the tensors; implementations find them at the same

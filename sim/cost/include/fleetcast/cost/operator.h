@@ -31,7 +31,7 @@
   X(QUANT_WEIGHT, "quant_w", MEMORY, 0, M *N *(2 + 2 * E))       /* once a step, both layouts */             \
   X(LINEAR, "linear", GEMM, 2 * M * N * K, E * M * K + scales(E) * M * K + W * G * N * K + 2 * M * N)        \
   X(ROPE_KV, "rope_kv", MEMORY, 6 * M * N,                                                                   \
-    4 * M * N + 4 * M * K) /* N rotated elements, K written to the cache */                                  \
+    4 * M * N + 4 * M * K) /* N query elements rotated in place, K keys and values to the cache */           \
   X(ATTENTION_P, "attn_p", ATTENTION_PREFILL, 2 * b * h * P * (dk + dv),                                     \
     2 * b * (h * q + g * s) * (dk + dv))                                                                     \
   X(ATTENTION_D, "attn_d", ATTENTION_DECODE, 2 * b * h * q * s * (dk + dv),                                  \
@@ -39,27 +39,27 @@
   X(MLA_P, "mla_p", MLA_PREFILL, 2 * b * h * P * (dk + dv), 2 * b * (h * q + g * s) * (dk + dv))             \
   X(MLA_D, "mla_d", MLA_DECODE, 2 * b * h * q * s * (dk + dv), b * s * c + 2 * b * h * q * (dk + dv))        \
   X(TOPK, "topk", MEMORY, 40 * M * N, 4 * M * N + 64 * M)                                                    \
-  X(PERMUTE, "perm", GATHER, 0, 2 * M * N * (E + scales(E)))                                                 \
+  X(PERMUTE, "perm", GATHER, 0, (M + K) * N * (E + scales(E))) /* K tokens read once, M rows written */      \
   X(GROUPED, "gg", GROUPED_GEMM, 2 * M * N * K, E * M * K + scales(E) * M * K + W * G * N * K + 2 * M * N)   \
   X(GROUPED_MASKED, "gg_m", GROUPED_GEMM_MASKED, 2 * M * N * K,                                              \
     E * M * K + scales(E) * M * K + W * G * N * K + 2 * M * N)                                               \
   X(SWIGLU, "swiglu_q", MEMORY, 6 * M * N, M * N * (4 + E))    /* M rows of 2N in, N out */                  \
   X(COMBINE, "comb", GATHER, 2 * M * N, 2 * M * N + 2 * K * N) /* M rows reduced to K */                     \
-  X(SAMPLE, "sample", MEMORY, 0, 8 * M * N)                    /* two passes over fp32 logits */             \
+  X(SAMPLE, "sample", MEMORY, 0, 4 * M * N)                    /* fp32 logits, read once */                  \
   /* --- backward and optimizer --- */                                                                       \
   X(WGRAD, "wgrad", GEMM_WGRAD, 2 * M * N * K,                                                               \
     E * K * (M + N) + 8 * G * M * N) /* dW [M,N] of G experts over K tokens of all, fp32 accumulate */       \
   X(ATTENTION_B, "attn_b", ATTENTION_BACKWARD, 2 * b * h * P * (3 * dk + 2 * dv),                            \
-    b * h * q * (12 * dk + 8 * dv))                                                                          \
-  X(MLA_B, "mla_b", MLA_BACKWARD, 2 * b * h * P * (3 * dk + 2 * dv), b * h * q * (12 * dk + 8 * dv))         \
+    4 * b * (h * q + g * s) * (dk + dv)) /* q k v o do read, dq dk dv written */                             \
+  X(MLA_B, "mla_b", MLA_BACKWARD, 2 * b * h * P * (3 * dk + 2 * dv), 4 * b * (h * q + g * s) * (dk + dv))    \
   X(SWIGLU_B, "swiglu_b", MEMORY, 12 * M * N, 11 * M * N)                                                    \
   X(NORM_B, "norm_b", MEMORY, 10 * M * N, 6 * M * N)                                                         \
   X(ROPE_B, "rope_b", MEMORY, 6 * M * N, 4 * M * N)                                                          \
-  X(TOPK_B, "topk_b", MEMORY, 10 * M * N, 8 * M * N)                                                         \
-  X(CROSS_ENTROPY, "ce", MEMORY, 6 * M * N, 6 * M * N) /* logits read twice, gradient written, bf16 */       \
-  X(PERMUTE_B, "perm_b", GATHER, 2 * M * N, 2 * M * N + 2 * K * N)       /* M rows summed to K */            \
-  X(COMBINE_B, "comb_b", GATHER, 3 * M * N, 4 * M * N + 2 * K * N)       /* and the router's gradient */     \
-  X(ADAMW, "adamw", MEMORY, 12 * M, M * N)             /* M parameters, N bytes of state traffic each */     \
+  X(TOPK_B, "topk_b", MEMORY, 10 * M * N, 4 * M * N + 64 * M)      /* the chosen read, all written */        \
+  X(CROSS_ENTROPY, "ce", MEMORY, 6 * M * N, 4 * M * N)             /* bf16 logits read, gradient written */  \
+  X(PERMUTE_B, "perm_b", GATHER, 2 * M * N, 2 * M * N + 2 * K * N) /* M rows summed to K */                  \
+  X(COMBINE_B, "comb_b", GATHER, 3 * M * N, 4 * M * N + 2 * K * N) /* and the router's gradient */           \
+  X(ADAMW, "adamw", MEMORY, 12 * M, M * N) /* M parameters, N bytes of state traffic each */                 \
   X(GRAD_NORM, "gnorm", MEMORY, 2 * M, 4 * M)                                                                \
   /* --- ceilings, for benchmarks: Z bytes read or written once --- */                                       \
   X(COPY, "copy", MEMORY, 0, 2 * Z)                                                                          \

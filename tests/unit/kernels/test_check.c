@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <check.h>
+#include <data.h>
+#include <device.h>
+#include <session.h>
+#include <fleetcast/kernels/operators.h>
+
+/* A check that cannot fail checks nothing: a right result passes, each kind of wrong one is caught and named.
+ */
+
+typedef enum { RIGHT, ONE_WRONG, ONE_NAN, ONE_UNWRITTEN, ALL_SCALED, LAST_ROUNDED_AWAY } fault;
+
+static fc_check check_with(fault f, bool exact, fc_dtype dtype) {
+  fc_bench_case c = {.op = FC_BENCH_GEMM, .dtype = dtype, .m = 33, .n = 72, .k = 256};
+  fc_machine machine;
+  char why[FC_WHY] = "";
+  cr_assert_eq(fc_bench_cpu.open(&machine, why), 0);
+  fc_data d;
+  cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 5, exact, 1, why), FC_OK, "%s", why);
+  const fc_implementation *impl = NULL;
+  for (size_t i = 0; i < fc_bench_cpu.n_tables && !impl; i++)
+    for (size_t j = 0; j < fc_bench_cpu.tables[i]->n && !impl; j++) {
+      const fc_implementation *row = &fc_bench_cpu.tables[i]->item[j];
+      if (row->op == c.op && (!row->supports || row->supports(&d.problem, &machine, why))) impl = row;
+    }
+  cr_assert(impl);
+  memset(d.args[0].at[FC_GEMM_C], 0xff, 33 * 72 * fc_elem_size(d.problem.tensor[FC_GEMM_C].elem));
+  fc_bench_launch launch = {impl, &d.problem, &d.args[0], NULL};
+  cr_assert_eq(fc_bench_cpu.run(&launch), 0);
+  void *got[FC_TENSORS_MAX] = {0};
+  got[FC_GEMM_C] = d.args[0].at[FC_GEMM_C];
+  fc_tensor out = d.problem.tensor[FC_GEMM_C];
+  out.host = got[FC_GEMM_C];
+  enum { AT = 17 * 72 + 31 };
+  double was = fc_tensor_at(&out, AT);
+  switch (f) {
+  case RIGHT: break;
+  case ONE_WRONG: fc_tensor_set(&out, AT, was + (exact ? 1 : 5)); break;
+  case ONE_NAN: fc_tensor_set(&out, AT, (double)NAN); break;
+  case ONE_UNWRITTEN:
+    memset((char *)out.host + AT * fc_elem_size(out.elem), 0xff, fc_elem_size(out.elem));
+    break;
+  case ALL_SCALED:
+    for (size_t i = 0; i < out.count; i++) fc_tensor_set(&out, i, 1.02 * fc_tensor_at(&out, i));
+    break;
+  case LAST_ROUNDED_AWAY: fc_tensor_set(&out, out.count - 1, 0); break;
+  }
+  fc_check check;
+  fc_check_run(&check, &d.problem, got, 10);
+  fc_data_free(&d);
+  return check;
+}
+
+Test(check, a_right_result_passes) {
+  static const fc_dtype formats[] = {FC_DTYPE_FP32, FC_DTYPE_BF16, FC_DTYPE_FP8};
+  for (int i = 0; i < 3; i++)
+    for (int exact = 0; exact < 2; exact++) {
+      fc_check c = check_with(RIGHT, exact, formats[i]);
+      cr_assert(c.passed, "%s", c.text);
+      cr_assert_eq(c.compared, 33 * 72);
+      cr_assert(!exact || c.worst == 0, "exact data must match bit for bit");
+    }
+}
+
+Test(check, every_wrong_one_is_caught_and_named) {
+  static const fault faults[] = {ONE_WRONG, ONE_NAN, ONE_UNWRITTEN, ALL_SCALED, LAST_ROUNDED_AWAY};
+  static const fc_dtype formats[] = {FC_DTYPE_FP32, FC_DTYPE_BF16, FC_DTYPE_FP8};
+  for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+    for (int j = 0; j < 3; j++) {
+      fc_check c = check_with(faults[i], false, formats[j]);
+      cr_assert(!c.passed && !(c.worst <= 1), "fault %zu, %s passed", i, fc_dtype_text(formats[j]));
+      const char *where =
+          faults[i] == LAST_ROUNDED_AWAY ? "c[32, 71]" : (faults[i] == ALL_SCALED ? "c[" : "c[17, 31]");
+      cr_assert(strstr(c.text, where), "fault %zu: '%s' does not say %s", i, c.text, where);
+    }
+}
+
+Test(check, exact_data_leave_no_room) {
+  fc_check c = check_with(ONE_WRONG, true, FC_DTYPE_FP32);
+  cr_assert(!c.passed && c.failed == 1, "%s", c.text);
+}
+
+Test(check, large_problems_are_sampled_with_both_ends) {
+  fc_bench_case c = {.op = FC_BENCH_COPY, .dtype = FC_DTYPE_FP32, .m = 1 << 24};
+  fc_machine machine;
+  char why[FC_WHY] = "";
+  cr_assert_eq(fc_bench_cpu.open(&machine, why), 0);
+  fc_data d;
+  cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 5, false, 1, why), FC_OK, "%s", why);
+  float *x = d.args[0].at[FC_STREAM_X], *y = d.args[0].at[FC_STREAM_Y];
+  void *got[FC_TENSORS_MAX] = {0};
+  got[FC_STREAM_Y] = y;
+  for (int wrong = 0; wrong < 3; wrong++) {
+    memcpy(y, x, sizeof(float) << 24);
+    if (wrong == 1) y[0] += 1;
+    if (wrong == 2) y[(1 << 24) - 1] += 1;
+    fc_check check;
+    fc_check_run(&check, &d.problem, got, 1e-3);
+    cr_assert(check.units_checked < check.units, "%zu of %zu", check.units_checked, check.units);
+    cr_assert_eq(check.passed, wrong == 0, "%s", check.text);
+  }
+  fc_data_free(&d);
+}
+
+/* Every implementation of the CPU on every odd shape, random and exact. */
+Test(check, all_cpu_implementations, .timeout = 240) {
+  for (uint64_t seed = 1; seed <= 2; seed++) {
+    fc_session s;
+    fc_session_options options = {.device = &fc_bench_cpu, .seed = seed};
+    cr_assert_eq(fc_session_open(&s, &options), FC_OK);
+    cr_assert_eq(fc_session_check(&s), FC_OK, "%s", s.why);
+    cr_assert_eq(s.checks.failed, 0, "%s", s.checks.first_failure);
+    cr_assert(s.checks.passed > 300 && s.checks.skipped == 0, "%zu passed, %zu skipped", s.checks.passed,
+              s.checks.skipped);
+    fc_session_close(&s);
+  }
+}
