@@ -95,7 +95,7 @@ static const fc_grid gpu_grid = {
     .backward = LIST(1024, 2048, 4096, 8192),
     .decode_batch = LIST(1, 8, 32, 64, 128, 256),
     .decode_context = LIST(1024, 4096, 16384, 65536),
-    .most_cached = 2097152,
+    .most_cached = 1048576,
     .tokens = LIST(128, 512, 2048, 8192, 32768),
     .sample_rows = LIST(1, 16, 64, 256),
     .parameters = LIST(1 << 20, 1 << 24, 1 << 28),
@@ -135,18 +135,22 @@ static const fc_grid cpu_grid = {
     .square = 768,
 };
 
-/* Quick: first, middle and last of each list; the pruning limits stay. */
-static fc_list thinned(fc_list l) {
-  if (l.n <= 3) return l;
-  return (fc_list){.n = 3, .item = {l.item[0], l.item[l.n / 2], l.item[l.n - 1]}};
+/* `most` of a list, evenly, first and last included. */
+static fc_list thinned(fc_list l, size_t most) {
+  if (l.n <= most) return l;
+  fc_list out = {.n = most};
+  for (size_t i = 0; i < most; i++) out.item[i] = l.item[i * (l.n - 1) / (most - 1)];
+  return out;
 }
 
+/* Quick: three sizes of a dense product, two of the rest; the pruning limits stay. */
 static fc_grid thinned_grid(fc_grid g) {
-  fc_list *const lists[] = {&g.rows,           &g.odd_rows, &g.train_rows,  &g.head_rows,
-                            &g.absorb_rows,    &g.groups,   &g.group_rows,  &g.masked_rows,
-                            &g.masked_groups,  &g.prefill,  &g.backward,    &g.decode_batch,
-                            &g.decode_context, &g.tokens,   &g.sample_rows, &g.parameters};
-  for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) *lists[i] = thinned(*lists[i]);
+  fc_list *const three[] = {&g.rows, &g.prefill};
+  fc_list *const two[] = {&g.train_rows,     &g.head_rows,     &g.absorb_rows,  &g.groups,    &g.group_rows,
+                          &g.masked_rows,    &g.masked_groups, &g.wgrad_groups, &g.backward,  &g.decode_batch,
+                          &g.decode_context, &g.tokens,        &g.sample_rows,  &g.parameters};
+  for (size_t i = 0; i < sizeof three / sizeof *three; i++) *three[i] = thinned(*three[i], 3);
+  for (size_t i = 0; i < sizeof two / sizeof *two; i++) *two[i] = thinned(*two[i], 2);
   g.quick = true;
   return g;
 }

@@ -87,7 +87,7 @@ static fc_status bring_to_host(fc_data *d, char *why) {
   for (size_t i = 0; i < p->n_tensors; i++) {
     fc_tensor *t = &p->tensor[i];
     if (!is_input(t)) continue;
-    t->host = calloc(1, bytes_of(t) + 1);
+    t->host = malloc(bytes_of(t) + 1);
     if (!t->host) {
       (void)snprintf(why, FC_WHY, "out of memory");
       return FC_E_NOMEM;

@@ -2,12 +2,16 @@
 #define _GNU_SOURCE /* getopt_long */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "session.h"
 #include "summary.h"
@@ -44,7 +48,7 @@ static void catch_signals(void) {
 /* --- options --- */
 
 typedef struct {
-  const char *backend, *out, *kernel;
+  const char *backend, *out, *kernel, *table;
   bool quick, check, again, quiet;
   uint64_t seed;
   bool has_seed;
@@ -55,12 +59,13 @@ static void print_help(FILE *to) {
               "microbenchmarks, each checked against its reference first\n\n"
               "options:\n"
               "      --backend NAME          cpu or cuda (default: cuda where there is a GPU, else cpu)\n"
-              "      --quick                 about a quarter of the points\n"
+              "      --quick                 about a third of the points\n"
               "  -o, --out FILE              measurement file (CSV); without it rows go to stdout\n"
               "      --kernel NAME           only this kernel, as the column `kernel` names it\n"
               "      --seed N                of the data and of the order (default: the time)\n"
               "      --check                 check every kernel, time nothing\n"
               "      --again                 measure anew though FILE is complete\n"
+              "      --table FILE            measure nothing: the table of a measurement file\n"
               "  -q, --quiet                 no progress, no table\n"
               "  -h, --help                  this text\n\n"
               "Ctrl-C keeps the finished points in FILE.partial; the same command then goes on from there.\n",
@@ -68,12 +73,17 @@ static void print_help(FILE *to) {
 }
 
 static int parse(settings *s, int argc, char **argv) {
-  static const struct option options[] = {
-      {"backend", required_argument, NULL, 'b'}, {"quick", no_argument, NULL, 'Q'},
-      {"out", required_argument, NULL, 'o'},     {"kernel", required_argument, NULL, 'k'},
-      {"seed", required_argument, NULL, 's'},    {"check", no_argument, NULL, 'c'},
-      {"again", no_argument, NULL, 'a'},         {"quiet", no_argument, NULL, 'q'},
-      {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+  static const struct option options[] = {{"backend", required_argument, NULL, 'b'},
+                                          {"quick", no_argument, NULL, 'Q'},
+                                          {"out", required_argument, NULL, 'o'},
+                                          {"kernel", required_argument, NULL, 'k'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"check", no_argument, NULL, 'c'},
+                                          {"again", no_argument, NULL, 'a'},
+                                          {"table", required_argument, NULL, 't'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
   char *end;
   for (int letter; (letter = getopt_long(argc, argv, "o:qh", options, NULL)) != -1;) switch (letter) {
     case 'b': s->backend = optarg; break;
@@ -82,6 +92,7 @@ static int parse(settings *s, int argc, char **argv) {
     case 'k': s->kernel = optarg; break;
     case 'c': s->check = true; break;
     case 'a': s->again = true; break;
+    case 't': s->table = optarg; break;
     case 'q': s->quiet = true; break;
     case 's':
       errno = 0;
@@ -172,7 +183,7 @@ static int print_rows(const fc_rows *rows) {
 
 static int tell_results(const fc_session *s, const settings *set) {
   int code = set->out ? EXIT_OK : print_rows(&s->rows);
-  if (!set->quiet) fc_summary_print(set->out ? stdout : stderr, s);
+  if (!set->quiet) fc_summary_print(set->out ? stdout : stderr, &s->rows);
   double drift_limit =
       s->options.device->is_gpu ? 0.02 : 0.1; /* a shared CPU drifts more: docs/kernels.md#protocol */
   if (s->largest_drift > drift_limit)
@@ -188,6 +199,14 @@ static int tell_results(const fc_session *s, const settings *set) {
   return code;
 }
 
+static void show_diags(const fc_diags *d) {
+  char line[512];
+  for (size_t i = 0; i < d->n; i++) {
+    (void)fc_diag_format(line, sizeof line, &d->item[i]);
+    (void)fprintf(stderr, "%s\n", line);
+  }
+}
+
 static int measure(fc_session *s, const settings *set) {
   fc_journal journal;
   fc_rows earlier;
@@ -195,11 +214,7 @@ static int measure(fc_session *s, const settings *set) {
   fc_diags_init(&d);
   fc_status status = fc_journal_open(&journal, set->out, &s->machine, &earlier, &d);
   if (status) {
-    char line[512];
-    for (size_t i = 0; i < d.n; i++) {
-      (void)fc_diag_format(line, sizeof line, &d.item[i]);
-      (void)fprintf(stderr, "%s\n", line);
-    }
+    show_diags(&d);
     if (status == FC_E_IO)
       (void)fprintf(stderr, "fleetcast: cannot write %s.partial: %s\n", set->out, strerror(errno));
     return status == FC_E_INPUT ? EXIT_INPUT : (status == FC_E_IO ? EXIT_IO : EXIT_FAILED);
@@ -270,6 +285,20 @@ static int run(const settings *set, const fc_bench_device *device) {
   return code;
 }
 
+/* The table of a finished file. */
+static int print_table(const char *path) {
+  fc_rows rows;
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_status status = fc_rows_read(&rows, path, &d);
+  show_diags(&d);
+  if (status == FC_E_IO) (void)fprintf(stderr, "fleetcast: cannot read %s: %s\n", path, strerror(errno));
+  if (status) return status == FC_E_INPUT ? EXIT_INPUT : (status == FC_E_IO ? EXIT_IO : EXIT_FAILED);
+  fc_summary_print(stdout, &rows);
+  fc_rows_fini(&rows);
+  return fflush(stdout) == 0 ? EXIT_OK : EXIT_IO;
+}
+
 static const fc_bench_device *find_backend(const char *name) {
   for (size_t i = sizeof backends / sizeof *backends; i-- > 0;) {
     fc_machine machine;
@@ -295,8 +324,14 @@ static bool is_complete(const settings *set) {
 
 int main(int argc, char **argv) {
   settings set = {0};
+#if defined(__GLIBC__)
+  /* host copies of gigabytes come and go: memory that stays mapped saves most of their page faults */
+  (void)mallopt(M_MMAP_MAX, 0);
+  (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
+#endif
   int code = parse(&set, argc, argv);
   if (code) return code < 0 ? EXIT_OK : code;
+  if (set.table) return print_table(set.table);
   code = check_kernel(set.kernel);
   if (code) return code;
   if (is_complete(&set)) return EXIT_OK;

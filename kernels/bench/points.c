@@ -265,7 +265,8 @@ static fc_status outliers(pass *p) {
   for (size_t i = 0; !status && i < n; i++) {
     const fc_row *row = &p->s->rows.item[i];
     const char *state = row->field[FC_COLUMN_status];
-    if (!state || (strcmp(state, "ok") != 0 && strcmp(state, "timeout") != 0) || !is_outlier(&p->s->rows, n, i))
+    if (!state || (strcmp(state, "ok") != 0 && strcmp(state, "timeout") != 0) ||
+        !is_outlier(&p->s->rows, n, i))
       continue;
     fc_session_tell(p->s, p->total, p->total, "measuring outliers again");
     fc_row copy = {.order = row->order}; /* rows move when they grow */

@@ -85,6 +85,7 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
   site s[DENSE_SITES];
   dense_sites(s, d);
   for (int i = 0; i < DENSE_SITES; i++) {
+    if (g->quick && i % 2 == 0 && i > 0) continue; /* qkv_a, q_b, o_proj, shared_down */
     for (EACH(j, g->rows)) gemm(list, s[i].name, g->gemm, g->rows.item[j], s[i].n, s[i].k);
     bool one_past = (i == 3 || i == 4) && !g->quick;
     for (size_t j = 0; one_past && j < g->odd_rows.n; j++)
@@ -92,7 +93,6 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
     if (i == DENSE_SITES - 1) continue; /* dense layers are 3 of 61 */
     for (EACH(j, g->train_rows)) {      /* the input's gradient swaps n and k */
       int64_t rows = g->train_rows.item[j];
-      if (g->quick && j > 0) continue;
       gemm(list, gradient_of[i], g->gemm, rows, s[i].k, s[i].n);
       fc_cases_add(list, (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD,
                                          .site = s[i].name,
@@ -120,6 +120,17 @@ typedef struct {
 static const spread spreads[] = {
     {FC_ROUTING_POWER, 0}, {FC_ROUTING_POWER, 1.01}, {FC_ROUTING_POWER, 1.2}, {FC_ROUTING_CAPTURED, 0}};
 
+static void skewed(fc_cases *list, const fc_grid *g, fc_bench_case *c, int64_t rows) {
+  c->groups = g->skew_groups;
+  c->m = rows;
+  for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++) {
+    if (g->quick && i != 0 && i != 2) continue;
+    c->routing = spreads[i].routing;
+    c->skew = spreads[i].skew;
+    fc_cases_add(list, *c);
+  }
+}
+
 static void contiguous(fc_cases *list, const fc_grid *g, const site *s) {
   fc_bench_case c = {.op = FC_BENCH_GROUPED, .site = s->name, .dtype = g->gemm, .n = s->n, .k = s->k};
   for (EACH(i, g->groups))
@@ -128,13 +139,14 @@ static void contiguous(fc_cases *list, const fc_grid *g, const site *s) {
       c.m = c.groups * g->group_rows.item[j];
       if (c.m <= g->most_group_rows) fc_cases_add(list, c);
     }
-  c.groups = g->skew_groups;
-  c.m = g->skew_rows;
-  for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++) {
-    c.routing = spreads[i].routing;
-    c.skew = spreads[i].skew;
+  if (c.m > 0 && !g->quick) { /* the largest, as a training step runs it: back to back */
+    c.groups = g->groups.item[g->groups.n / 2];
+    c.m = g->most_group_rows;
+    c.sustained = true;
     fc_cases_add(list, c);
+    c.sustained = false;
   }
+  skewed(list, g, &c, g->skew_rows);
 }
 
 static void masked(fc_cases *list, const fc_grid *g, const site *s) {
@@ -146,14 +158,8 @@ static void masked(fc_cases *list, const fc_grid *g, const site *s) {
       c.max_rows = g->masked_rows.item[j] < 128 ? 128 : g->masked_rows.item[j];
       if (c.m <= g->most_masked_rows) fc_cases_add(list, c);
     }
-  c.groups = g->skew_groups;
-  c.m = g->most_masked_rows / 4;
-  c.max_rows = c.m; /* room for the worst draw */
-  for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++) {
-    c.routing = spreads[i].routing;
-    c.skew = spreads[i].skew;
-    fc_cases_add(list, c);
-  }
+  c.max_rows = g->most_masked_rows / 4; /* room for the worst draw */
+  skewed(list, g, &c, c.max_rows);
 }
 
 void fc_shapes_grouped(fc_cases *list, const fc_grid *g) {
@@ -186,6 +192,9 @@ static void prefill(fc_cases *list, const fc_grid *g, bool mla, int64_t q, int64
   c.op = mla ? FC_BENCH_MLA_PREFILL : FC_BENCH_ATTENTION_PREFILL;
   if (backward) c.op = mla ? FC_BENCH_MLA_BACKWARD : FC_BENCH_ATTENTION_BACKWARD;
   fc_cases_add(list, c);
+  c.sustained =
+      !g->quick && q == s && q == (backward ? g->backward : g->prefill).item[1]; /* a middle length */
+  if (c.sustained) fc_cases_add(list, c);
 }
 
 static void decode(fc_cases *list, const fc_grid *g, bool mla, int64_t batch, int64_t context, int64_t q,
@@ -213,9 +222,10 @@ void fc_shapes_attention(fc_cases *list, const fc_grid *g) {
         int64_t batch = g->decode_batch.item[i], context = g->decode_context.item[j];
         if (batch * context <= g->most_cached) decode(list, g, mla, batch, context, 1, false);
       }
-    int64_t batch = g->decode_batch.item[g->decode_batch.n / 2], context = g->decode_context.item[1];
-    decode(list, g, mla, batch, context, 2, false);
+    int64_t batch = g->decode_batch.item[g->decode_batch.n / 2],
+            context = g->decode_context.item[g->quick ? 0 : 1];
     decode(list, g, mla, batch, context, 1, true);
+    if (!g->quick) decode(list, g, mla, batch, context, 2, false);
   }
 }
 
@@ -256,7 +266,7 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
     rope(list, g, t);
   }
   rowwise(list, FC_BENCH_QUANT_WEIGHT, "up", 2 * d->inter, d->hidden);
-  rowwise(list, FC_BENCH_QUANT_WEIGHT, "down", d->hidden, d->inter);
+  if (!g->quick) rowwise(list, FC_BENCH_QUANT_WEIGHT, "down", d->hidden, d->inter);
   rowwise(list, FC_BENCH_QUANT_WEIGHT, "o_proj", d->hidden, d->heads * d->v);
   for (EACH(i, g->sample_rows)) {
     fc_bench_case c = {.op = FC_BENCH_CROSS_ENTROPY, .dtype = FC_DTYPE_BF16, .n = d->vocab};
@@ -300,7 +310,7 @@ void fc_shapes_routing(fc_cases *list, const fc_grid *g) {
       x.top_k = d->top_k;
       if (t * d->top_k > 2 * g->most_group_rows) continue;
       fc_cases_add(list, x);
-      if (i != g->tokens.n / 2) continue;
+      if (i != g->tokens.n / 2 || g->quick) continue;
       x.routing = FC_ROUTING_POWER;
       x.skew = 1.2;
       fc_cases_add(list, x);

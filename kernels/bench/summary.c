@@ -61,15 +61,15 @@ static double rate(const fc_row *row, fc_column amount) {
   return fc_row_number(row, amount) / fc_row_number(row, FC_COLUMN_latency_us) * 1e6;
 }
 
-static void print_published(FILE *to, const fc_session *s) {
+static void print_published(FILE *to, const fc_rows *rows) {
   (void)fprintf(to, "\n%-44s %-14s %10s %10s %7s\n", "BESIDE THE PUBLISHED FIGURES", "best impl", "measured",
                 "published", "share");
   for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
     const published *p = &figures[i];
     double best = 0;
     const char *impl = "";
-    for (size_t j = 0; j < s->rows.n; j++) {
-      const fc_row *row = &s->rows.item[j];
+    for (size_t j = 0; j < rows->n; j++) {
+      const fc_row *row = &rows->item[j];
       if (!is_at(row, p)) continue;
       double got = rate(row, p->bandwidth ? FC_COLUMN_bytes_moved : FC_COLUMN_flop);
       if (!(got > best)) continue;
@@ -98,7 +98,7 @@ static bool is_family(const fc_row *a, const fc_row *b) {
 }
 
 typedef struct {
-  size_t points, noisy, skipped, failed;
+  size_t points, timed_out, skipped, failed;
   double flop_per_s, bytes_per_s, least_us;
 } family;
 
@@ -112,7 +112,7 @@ static void add_row(family *f, const fc_row *row) {
     return;
   }
   f->points++;
-  if (status && strcmp(status, "timeout") == 0) f->noisy++;
+  if (status && strcmp(status, "timeout") == 0) f->timed_out++;
   f->flop_per_s = fmax(f->flop_per_s, rate(row, FC_COLUMN_flop));
   f->bytes_per_s = fmax(f->bytes_per_s, rate(row, FC_COLUMN_bytes_moved));
   double us = fc_row_number(row, FC_COLUMN_latency_us);
@@ -125,24 +125,29 @@ static void print_family(FILE *to, const fc_row *first, const family *f) {
   if (f->bytes_per_s > 0) (void)snprintf(bytes, sizeof bytes, "%.1f", f->bytes_per_s / 1e9);
   if (f->points > 0) (void)snprintf(least, sizeof least, "%.1f", f->least_us);
   const char *dtype = first->field[FC_COLUMN_dtype], *impl = first->field[FC_COLUMN_impl];
-  (void)fprintf(to, "%-20s %-14s %-9s %6zu %6zu %7zu %6zu %10s %11s %10s\n", first->field[FC_COLUMN_kernel],
-                impl ? impl : "-", dtype ? dtype : "-", f->points, f->noisy, f->skipped, f->failed, least,
+  (void)fprintf(to, "%-20s %-14s %-9s %6zu %7zu %7zu %6zu %10s %12s %10s\n", first->field[FC_COLUMN_kernel],
+                impl ? impl : "-", dtype ? dtype : "-", f->points, f->timed_out, f->skipped, f->failed, least,
                 flop, bytes);
 }
 
-void fc_summary_print(FILE *to, const fc_session *s) {
-  (void)fprintf(to, "%s, %s\n\n%-20s %-14s %-9s %6s %6s %7s %6s %10s %11s %10s\n", s->machine.gpu,
-                s->machine.library, "kernel", "impl", "dtype", "points", "noisy", "skipped", "failed",
+void fc_summary_print(FILE *to, const fc_rows *rows) {
+  if (rows->n == 0) {
+    (void)fputs("no points\n", to);
+    return;
+  }
+  const char *gpu = rows->item[0].field[FC_COLUMN_gpu], *library = rows->item[0].field[FC_COLUMN_library];
+  (void)fprintf(to, "%s, %s\n\n%-20s %-14s %-9s %6s %7s %7s %6s %10s %12s %10s\n", gpu ? gpu : "?",
+                library ? library : "?", "kernel", "impl", "dtype", "points", "timeout", "skipped", "failed",
                 "least us", "best GFLOP/s", "best GB/s");
-  for (size_t i = 0; i < s->rows.n; i++) {
-    const fc_row *row = &s->rows.item[i];
+  for (size_t i = 0; i < rows->n; i++) {
+    const fc_row *row = &rows->item[i];
     bool is_first = true;
-    for (size_t j = 0; j < i && is_first; j++) is_first = !is_family(&s->rows.item[j], row);
+    for (size_t j = 0; j < i && is_first; j++) is_first = !is_family(&rows->item[j], row);
     if (!is_first) continue;
     family f = {0};
-    for (size_t j = i; j < s->rows.n; j++)
-      if (is_family(&s->rows.item[j], row)) add_row(&f, &s->rows.item[j]);
+    for (size_t j = i; j < rows->n; j++)
+      if (is_family(&rows->item[j], row)) add_row(&f, &rows->item[j]);
     print_family(to, row, &f);
   }
-  if (s->options.device->is_gpu) print_published(to, s);
+  if (gpu && strstr(gpu, "NVIDIA")) print_published(to, rows);
 }

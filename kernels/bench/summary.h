@@ -4,9 +4,9 @@
 
 #include <stdio.h>
 
-#include "session.h"
+#include "row.h"
 
 /** What a pass found, for people: a line a kernel and implementation; on a GPU also the published figures. */
-void fc_summary_print(FILE *to, const fc_session *s);
+void fc_summary_print(FILE *to, const fc_rows *rows);
 
 #endif

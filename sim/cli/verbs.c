@@ -35,7 +35,7 @@ static const option check_options[] = {
 
 static const option bench_options[] = {
     {"backend", "NAME", "cpu or cuda (default: cuda where there is a GPU)", AT(backend), OPTION_TEXT, 0},
-    {"quick", NULL, "about a quarter of the points", AT(quick), OPTION_FLAG, 0},
+    {"quick", NULL, "about a third of the points", AT(quick), OPTION_FLAG, 0},
     {"out", "FILE", "measurement file; without it rows go to stdout", AT(out), OPTION_TEXT, 'o'},
     {"kernel", "NAME", "only this kernel, as the column `kernel` names it", AT(kernel), OPTION_TEXT, 0},
     {"seed", "N", "of the data and the order (default: the time)", AT(seed), OPTION_SEED, 0},
