@@ -4,6 +4,8 @@
 get_filename_component(cuda_root ${CMAKE_CUDA_COMPILER} DIRECTORY)
 get_filename_component(cuda_root ${cuda_root} DIRECTORY)
 set(FC_CUDA_ROOT ${cuda_root} CACHE INTERNAL "of the toolkit that nvcc is from")
+# cuDNN's headers, where they are not beside the toolkit's (a Python framework's copy will do)
+set(FC_CUDNN_INCLUDE "" CACHE PATH "Folder of cudnn_backend.h")
 set(FC_NVCC_FLAGS -std=c++17 -O3 -gencode=arch=compute_90a,code=sm_90a -Werror all-warnings
     -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-Wall,-Wextra -Xptxas=-v)
 
@@ -30,6 +32,6 @@ function(fc_cuda_library name)
   endforeach()
   set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   add_library(${name} STATIC ${CMAKE_CURRENT_SOURCE_DIR}/cuda/tables.c ${nvidia_sources} ${objects})
-  target_include_directories(${name} SYSTEM PRIVATE ${cuda_root}/include)
+  target_include_directories(${name} SYSTEM PRIVATE ${cuda_root}/include ${FC_CUDNN_INCLUDE})
   target_link_libraries(${name} PRIVATE fc_flags fc_kernels ${cuda_root}/lib64/libcudart_static.a ${CMAKE_DL_LIBS} rt pthread)
 endfunction()

@@ -45,6 +45,8 @@ typedef struct fc_bench_device {
 
   /** Empties caches and lets the chip rest, as DeepGEMM's and FlashMLA's benchmarks do between runs. */
   int (*flush)(void);
+  /** Does it still answer?  After an illegal access a CUDA context does not.  NULL: always. */
+  bool (*alive)(void);
   /** Frequency of the compute units right now, 0 if unknown. */
   double (*clock_mhz)(void);
 

@@ -154,6 +154,36 @@ static void clear_progress(progress *p) {
   if (p->on) (void)fputs("\r\033[K", stderr);
 }
 
+/* --- the watchdog: a kernel that never comes back cannot be called off, only left --- */
+
+enum { HUNG_S = 45 }; /* no point takes so long: 0.6 s of samples, some seconds of data and checking */
+
+static struct {
+  int journal;
+  const char *line, *text;
+} volatile guarded;
+
+/* Only what a signal handler may do. */
+static void leave(int number) {
+  static const char told[] = "fleetcast: a kernel hung: ", end[] = "\n";
+  (void)number;
+  ssize_t n = 0;
+  if (guarded.line && guarded.journal >= 0) n += write(guarded.journal, guarded.line, strlen(guarded.line));
+  n += write(STDERR_FILENO, told, sizeof told - 1);
+  if (guarded.text) n += write(STDERR_FILENO, guarded.text, strlen(guarded.text));
+  n += write(STDERR_FILENO, end, 1);
+  _exit(n > 0 ? EXIT_FAILED : EXIT_IO);
+}
+
+static void guard(void *context, int journal, const char *line, const char *text) {
+  (void)context;
+  (void)alarm(0);
+  guarded.journal = journal;
+  guarded.line = line;
+  guarded.text = text;
+  if (text) (void)alarm(HUNG_S);
+}
+
 /* --- the run --- */
 
 /* An interrupted program dies of its signal (docs/adr/0006). */
@@ -181,8 +211,17 @@ static int print_rows(const fc_rows *rows) {
   return EXIT_FAILED;
 }
 
+static void tell_checks(const fc_session *s, const settings *set) {
+  const fc_check_counts *c = &s->checks;
+  if (!set->quiet || c->failed > 0)
+    (void)fprintf(stderr, "fleetcast: checked %zu, %zu failed, %zu skipped\n", c->passed + c->failed,
+                  c->failed, c->skipped);
+  if (c->failed > 0) (void)fprintf(stderr, "fleetcast: %s\n", c->first_failure);
+}
+
 static int tell_results(const fc_session *s, const settings *set) {
   int code = set->out ? EXIT_OK : print_rows(&s->rows);
+  tell_checks(s, set);
   if (!set->quiet) fc_summary_print(set->out ? stdout : stderr, &s->rows);
   double drift_limit =
       s->options.device->is_gpu ? 0.02 : 0.1; /* a shared CPU drifts more: docs/kernels.md#protocol */
@@ -230,7 +269,10 @@ static int measure(fc_session *s, const settings *set) {
     code = die_of_signal(s, &journal);
   } else if (status) {
     (void)fprintf(stderr, "fleetcast: %s%s%s\n", fc_status_text(status), *s->why ? ": " : "", s->why);
-    code = status == FC_E_IO ? EXIT_IO : EXIT_FAILED;
+    if (journal.partial)
+      (void)fprintf(stderr, "fleetcast: %zu points are kept in %s: the same command goes on after this one\n",
+                    s->rows.n, journal.partial);
+    code = EXIT_FAILED;
   } else if (fc_journal_finish(&journal, &s->rows)) {
     (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", set->out, strerror(errno));
     code = EXIT_IO;
@@ -241,20 +283,14 @@ static int measure(fc_session *s, const settings *set) {
   return code;
 }
 
-static int check_first(fc_session *s, const settings *set) {
+static int check(fc_session *s, const settings *set) {
   fc_status status = fc_session_check(s);
   clear_progress(s->options.context);
   if (status == FC_E_CANCELLED) return die_of_signal(s, &(fc_journal){0});
-  if (status) {
+  if (status)
     (void)fprintf(stderr, "fleetcast: %s%s%s\n", fc_status_text(status), *s->why ? ": " : "", s->why);
-    return EXIT_FAILED;
-  }
-  const fc_check_counts *c = &s->checks;
-  if (!set->quiet || c->failed > 0)
-    (void)fprintf(stderr, "fleetcast: checked %zu, %zu failed, %zu skipped\n", c->passed + c->failed,
-                  c->failed, c->skipped);
-  if (c->failed > 0) (void)fprintf(stderr, "fleetcast: %s\n", c->first_failure);
-  return c->failed > 0 ? EXIT_FAILED : EXIT_OK;
+  tell_checks(s, set);
+  return status || s->checks.failed > 0 ? EXIT_FAILED : EXIT_OK;
 }
 
 static int run(const settings *set, const fc_bench_device *device) {
@@ -269,18 +305,15 @@ static int run(const settings *set, const fc_bench_device *device) {
                                 .out = set->out,
                                 .cancel = &stop_signal,
                                 .progress = show_progress,
+                                .guard = device->is_gpu ? guard : NULL,
                                 .context = &p};
+  (void)signal(SIGALRM, leave);
   if (fc_session_open(&s, &options)) {
     (void)fprintf(stderr, "fleetcast: --backend %s: %s\n", device->name, s.why);
     return EXIT_FAILED;
   }
   catch_signals();
-  int code = check_first(&s, set);
-  /* a kernel that fails its check is not timed: its points say so; the others are */
-  if (!set->check) {
-    int measured = measure(&s, set);
-    if (!code || measured > code) code = measured;
-  }
+  int code = set->check ? check(&s, set) : measure(&s, set);
   fc_session_close(&s);
   return code;
 }

@@ -17,7 +17,7 @@ typedef struct fc_protocol {
   double min_total_s, max_total_s;
   double max_iqr; /* of the median: enough */
   double sustained_s;
-  double throttled;   /* a sample below so much of the best clock seen is dropped */
+  double throttled;   /* a point below so much of the best clock seen is dropped, and taken once more */
   double clock_drift; /* a point whose clock moved by more is repeated once */
 } fc_protocol;
 

@@ -20,6 +20,18 @@ bool fc_session_wants(const fc_session *s, fc_bench_op op);
 bool fc_session_cancelled(const fc_session *s);
 void fc_session_tell(const fc_session *s, size_t done, size_t total, const char *text);
 
+/** Checks an implementation once.  @return FC_OK (`*out` says whether it is refused) | FC_E_... as
+ * fc_session_check */
+FC_NODISCARD
+fc_status fc_session_vet(fc_session *s, const fc_implementation *impl, const fc_vetted **out);
+/** Its entry, made if need be; NULL: there are too many. */
+fc_vetted *fc_session_vetted(fc_session *s, const fc_implementation *impl);
+/** FC_OK, or FC_E_IO when the device answers no more. */
+FC_NODISCARD
+fc_status fc_session_alive(fc_session *s);
+/** See fc_session_options.guard; `row` is what the journal gets if the work hangs. */
+void fc_session_guard(fc_session *s, const fc_journal *journal, const fc_row *row, const char *text);
+
 /** Chains of operators as one recording, after the cases: rows `graph` (the whole) and `parts` (the sum of
  * its calls). */
 FC_NODISCARD

@@ -9,7 +9,8 @@
 /* The measuring pass: cases in random order, sentinels between them, finished points left alone. */
 
 enum { SENTINEL_EVERY = 30, IMPLEMENTATIONS_MAX = 16 };
-#define OUTLIER_SIGMA 3 /* residuals beyond so many robust standard deviations are measured again */
+#define SENTINEL_ORDER (SIZE_MAX - 1)
+#define OUTLIER_SIGMA  3 /* residuals beyond so many robust standard deviations are measured again */
 
 typedef struct {
   fc_session *s;
@@ -50,13 +51,37 @@ static fc_status keep(pass *p, fc_row *row) {
 
 /* --- one point --- */
 
-/* Checks, then times; what goes wrong with one point is told in its row. */
-static fc_status measure_point(pass *p, const fc_data *d, const fc_implementation *impl, fc_row *row) {
+static fc_status set_status(fc_row *row, const char *kind, const char *text) {
+  return fc_row_set(row, FC_COLUMN_status, "%s: %s", kind, text) ? FC_OK : FC_E_NOMEM;
+}
+
+/* A point taken while the chip ran far below its best clock is dropped, and taken once more. */
+static fc_status time_unthrottled(fc_session *s, fc_timing *t, const fc_data *d,
+                                  const fc_implementation *impl, void *const *states, char *why) {
+  size_t dropped = 0;
+  for (int attempt = 0;; attempt++) {
+    fc_status status = fc_measure(t, d, impl, states, &s->protocol, s->options.cancel, why);
+    if (status) return status;
+    if (t->clock_mhz > s->best_clock_mhz) s->best_clock_mhz = t->clock_mhz;
+    bool throttled = t->clock_mhz > 0 && t->clock_mhz < s->protocol.throttled * s->best_clock_mhz;
+    if (!throttled || attempt == 1) break;
+    dropped += t->samples + t->dropped;
+  }
+  t->dropped += dropped;
+  return FC_OK;
+}
+
+/* Checks, then times; what goes wrong with one point is told in its row.  @return FC_E_IO: the device is lost
+ */
+static fc_status check_and_time(pass *p, const fc_data *d, const fc_implementation *impl, fc_row *row) {
   fc_session *s = p->s;
   char why[FC_WHY] = "";
   void **states;
-  if (fc_data_prepare(&states, d, impl, &s->machine, why))
-    return fc_row_set(row, FC_COLUMN_status, "skipped: %s", why) ? FC_OK : FC_E_NOMEM;
+  const fc_vetted *v = NULL;
+  fc_status vetted = fc_session_vet(s, impl, &v);
+  if (vetted) return vetted;
+  if (v->refused) return set_status(row, "failed", v->why);
+  if (fc_data_prepare(&states, d, impl, &s->machine, why)) return set_status(row, "skipped", why);
   fc_check check;
   fc_timing t;
   fc_status status = fc_data_check(&check, d, impl, states[0], FC_CHECK_BUDGET_S, why);
@@ -65,16 +90,23 @@ static fc_status measure_point(pass *p, const fc_data *d, const fc_implementatio
     s->failed_points++;
     ok = fc_row_set(row, FC_COLUMN_status, "failed: %s", check.text);
   } else if (!status) {
-    status = fc_measure(&t, d, impl, states, &s->protocol, s->options.cancel, why);
+    status = time_unthrottled(s, &t, d, impl, states, why);
     if (!status) ok = fc_row_result(row, &t, d->cache);
   }
   fc_data_release(states, d, impl);
   if (status == FC_E_IO) {
     s->failed_points++;
     ok = fc_row_set(row, FC_COLUMN_status, "failed: %s", why);
-    status = FC_OK;
+    status = fc_session_alive(s);
   }
   return status ? status : (ok ? FC_OK : FC_E_NOMEM);
+}
+
+static fc_status measure_point(pass *p, const fc_data *d, const fc_implementation *impl, fc_row *row) {
+  fc_session_guard(p->s, p->journal, row, impl->name);
+  fc_status status = check_and_time(p, d, impl, row);
+  fc_session_guard(p->s, NULL, NULL, NULL);
+  return status;
 }
 
 /* The implementations that can, and why the last of the others cannot. */
@@ -114,6 +146,10 @@ static fc_status measure_all(pass *p, const fc_data *d, const fc_implementation 
     status = new_row(&row, p, &d->problem, impl[i]->name, order + i);
     if (status) break;
     status = measure_point(p, d, impl[i], &row);
+    if (status == FC_E_IO) { /* the point says what it did */
+      p->s->failed_points++;
+      if (fc_row_set(&row, FC_COLUMN_status, "%s", FC_STATUS_LOST)) (void)keep(p, &row);
+    }
     if (status)
       fc_row_fini(&row);
     else
@@ -154,6 +190,24 @@ static fc_status measure_case(pass *p, size_t index) {
 
 /* --- sentinels: has the device changed under us? --- */
 
+/* Sentinels stand after all else in the file, in the order in which they were taken. */
+static size_t after_cases(const pass *p) {
+  return p->cases->n * IMPLEMENTATIONS_MAX;
+}
+
+static const char sentinel_site[] = "sentinel";
+
+static fc_status keep_sentinel(pass *p, const fc_problem *shape, const char *impl, const fc_timing *t) {
+  fc_problem named = *shape;
+  named.c.site = sentinel_site;
+  fc_row row;
+  fc_status status = new_row(&row, p, &named, impl, SENTINEL_ORDER);
+  if (status) return status;
+  if (fc_row_result(&row, t, "hot")) return keep(p, &row);
+  fc_row_fini(&row);
+  return FC_E_NOMEM;
+}
+
 static fc_status sentinel(pass *p, double first_us[2]) {
   static const fc_bench_op ops[2] = {FC_BENCH_GEMM, FC_BENCH_COPY};
   fc_session *s = p->s;
@@ -174,12 +228,15 @@ static fc_status sentinel(pass *p, double first_us[2]) {
       status = fc_measure(&t, &d, impl[0], states, &s->protocol, s->options.cancel, why);
       fc_data_release(states, &d, impl[0]);
     }
+    fc_problem shape = d.problem;
     fc_data_free(&d);
     if (status == FC_E_CANCELLED) return status;
     if (status) continue;
     if (!(first_us[i] > 0)) first_us[i] = t.min_us;
     double drift = fabs(t.min_us / first_us[i] - 1);
     if (drift > s->largest_drift) s->largest_drift = drift;
+    status = keep_sentinel(p, &shape, impl[0]->name, &t);
+    if (status) return status;
   }
   return FC_OK;
 }
@@ -238,7 +295,7 @@ static bool is_outlier(const fc_rows *rows, size_t n, size_t i) {
 static fc_status measure_again(pass *p, const fc_row *first) {
   fc_session *s = p->s;
   size_t index = first->order / IMPLEMENTATIONS_MAX, which = first->order % IMPLEMENTATIONS_MAX;
-  if (index >= p->cases->n) return FC_OK; /* a chain */
+  if (index >= p->cases->n) return FC_OK; /* a chain, a sentinel */
   fc_data d;
   char why[FC_WHY];
   const fc_implementation *impl[IMPLEMENTATIONS_MAX];
@@ -311,18 +368,19 @@ static fc_status run_pass(pass *p, const size_t *order) {
     if (!status) status = measure_case(p, order[i]);
     since += s->rows.n - before;
   }
-  if (!status && !s->options.kernel)
-    status = fc_session_chains(s, p->journal, p->cases->n * IMPLEMENTATIONS_MAX);
+  if (!status && !s->options.kernel) status = fc_session_chains(s, p->journal, after_cases(p));
   if (!status) status = outliers(p);
   return status;
 }
 
-/* A chain's rows stand after the cases; SIZE_MAX: not a chain. */
-static size_t chain_place(const pass *p, const fc_row *row) {
+/* Chains and sentinels stand after the cases; SIZE_MAX: neither. */
+static size_t special_place(const pass *p, const fc_row *row) {
+  const char *at = row->field[FC_COLUMN_site];
+  if (at && strcmp(at, sentinel_site) == 0) return SENTINEL_ORDER;
   for (int k = 0; k < FC_CHAIN_COUNT; k++)
     if (strcmp(row->field[FC_COLUMN_kernel], fc_chain_text((fc_chain_kind)k)) == 0) {
       bool parts = row->field[FC_COLUMN_impl] && strcmp(row->field[FC_COLUMN_impl], "parts") == 0;
-      return p->cases->n * IMPLEMENTATIONS_MAX + 2 * (size_t)k + parts;
+      return after_cases(p) + 2 * (size_t)k + parts;
     }
   return SIZE_MAX;
 }
@@ -333,7 +391,7 @@ static fc_status place_earlier(pass *p, fc_rows *earlier) {
   for (size_t i = 0; !status && i < earlier->n; i++) {
     char *key = fc_row_key(&earlier->item[i]);
     if (!key) return FC_E_NOMEM;
-    earlier->item[i].order = chain_place(p, &earlier->item[i]);
+    earlier->item[i].order = special_place(p, &earlier->item[i]);
     for (size_t j = 0; j < p->cases->n && earlier->item[i].order == SIZE_MAX; j++) {
       fc_problem shape;
       if (fc_problem_init(&shape, &p->cases->item[j], p->s->options.seed, false)) continue;
@@ -355,12 +413,34 @@ static fc_status place_earlier(pass *p, fc_rows *earlier) {
   return status;
 }
 
+/* What hung or lost the device is not tried at further shapes. */
+static fc_status refuse_again(fc_session *s, const fc_rows *earlier) {
+  for (size_t i = 0; i < earlier->n; i++) {
+    const char *const *f = (const char *const *)earlier->item[i].field;
+    const char *state = f[FC_COLUMN_status];
+    if (!state || (strcmp(state, FC_STATUS_HUNG) != 0 && strcmp(state, FC_STATUS_LOST) != 0)) continue;
+    for (int op = 0; op < FC_BENCH_OP_COUNT; op++) {
+      fc_cursor at = {0};
+      if (strcmp(fc_bench_op_text((fc_bench_op)op), f[FC_COLUMN_kernel]) != 0) continue;
+      for (const fc_implementation *impl; (impl = fc_session_next(s, (fc_bench_op)op, &at)) != NULL;) {
+        if (!f[FC_COLUMN_impl] || strcmp(impl->name, f[FC_COLUMN_impl]) != 0) continue;
+        fc_vetted *v = fc_session_vetted(s, impl);
+        if (!v) return FC_E_NOMEM;
+        v->refused = true;
+        (void)snprintf(v->why, sizeof v->why, "hung or lost the device at another shape");
+      }
+    }
+  }
+  return FC_OK;
+}
+
 fc_status fc_session_resume(fc_session *s, fc_rows *earlier) {
   fc_cases cases;
   fc_status status = fc_cases_build(&cases, fc_session_scale(s), s->options.quick);
   if (status) return status;
   pass p = {.s = s, .cases = &cases};
   status = place_earlier(&p, earlier);
+  if (!status) status = refuse_again(s, earlier);
   for (size_t i = 0; !status && i < earlier->n; i++) {
     if (earlier->item[i].order == SIZE_MAX) continue; /* of another case table: left out */
     status = fc_rows_add(&s->rows, &earlier->item[i]);

@@ -12,14 +12,13 @@
 
 /** Columns in order.  `kernel` to `nodes` say what was measured, `regime` and `site` to `cache` how: together
  * they are a point's key. */
-#define FC_COLUMN_MAP(X)                                                                                     \
-  X(kernel)                                                                                                  \
-  X(impl)                                                                                                    \
-  X(dtype)                                                                                                   \
-  X(kv_dtype) X(m) X(n) X(k) X(tokens) X(hidden) X(inter) X(experts) X(topk) X(ep) X(tp) X(skew) X(batch)    \
-      X(heads) X(kv_heads) X(head_dim) X(q_len) X(kv_len) X(bytes) X(gpus) X(nodes) X(latency_us) X(samples) \
-          X(iqr_us) X(min_us) X(flop) X(bytes_moved) X(gpu) X(driver) X(library) X(clock_mhz) X(regime)      \
-              X(status) X(site) X(routing) X(cache) X(p90_us) X(dropped)
+/* clang-format off */
+#define FC_COLUMN_MAP(X) \
+  X(kernel) X(impl) X(dtype) X(kv_dtype) X(m) X(n) X(k) X(tokens) X(hidden) X(inter) X(experts) X(topk) X(ep) X(tp) \
+  X(skew) X(batch) X(heads) X(kv_heads) X(head_dim) X(q_len) X(kv_len) X(bytes) X(gpus) X(nodes) \
+  X(latency_us) X(samples) X(iqr_us) X(min_us) X(flop) X(bytes_moved) X(gpu) X(driver) X(library) X(clock_mhz) \
+  X(regime) X(status) X(site) X(routing) X(cache) X(p90_us) X(dropped)
+/* clang-format on */
 
 typedef enum fc_column {
 #define FC_COLUMN_ENUM(name) FC_COLUMN_##name,

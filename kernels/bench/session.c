@@ -17,6 +17,7 @@ fc_status fc_session_open(fc_session *s, const fc_session_options *options) {
 
 void fc_session_close(fc_session *s) {
   fc_rows_fini(&s->rows);
+  free(s->guarded);
   s->options.device->close();
 }
 
@@ -46,69 +47,21 @@ bool fc_session_wants(const fc_session *s, fc_bench_op op) {
   return !s->options.kernel || strcmp(s->options.kernel, fc_bench_op_text(op)) == 0;
 }
 
-/* --- the checks before --- */
-
-static void note_failure(fc_session *s, const fc_problem *p, const char *impl, const char *text) {
-  s->checks.failed++;
-  if (*s->checks.first_failure) return;
-  (void)snprintf(s->checks.first_failure, sizeof s->checks.first_failure, "%s by %s, %s%s: %s",
-                 fc_bench_op_text(p->c.op), impl, fc_dtype_text(p->c.dtype), p->exact ? ", exact data" : "",
-                 text);
+fc_status fc_session_alive(fc_session *s) {
+  if (!s->options.device->alive || s->options.device->alive()) return FC_OK;
+  (void)snprintf(s->why, FC_WHY, "the device answers no more");
+  return FC_E_IO;
 }
 
-/* One implementation on data that is there. */
-static fc_status check_one(fc_session *s, const fc_data *d, const fc_implementation *impl) {
-  char why[FC_WHY] = "";
-  void **states;
-  if (fc_data_prepare(&states, d, impl, &s->machine, why)) {
-    note_failure(s, &d->problem, impl->name, why);
-    return FC_OK;
+void fc_session_guard(fc_session *s, const fc_journal *journal, const fc_row *row, const char *text) {
+  if (!s->options.guard) return;
+  free(s->guarded);
+  s->guarded = NULL;
+  if (row) { /* the line that stands there if the work never ends */
+    fc_row hung = *row;
+    hung.field[FC_COLUMN_status] = (char *)(uintptr_t)FC_STATUS_HUNG;
+    s->guarded = fc_row_line(&hung);
   }
-  fc_check check;
-  fc_status status = fc_data_check(&check, d, impl, states[0], FC_CHECK_BUDGET_S, why);
-  fc_data_release(states, d, impl);
-  if (status == FC_E_NOMEM) return status;
-  if (status || !check.passed) {
-    note_failure(s, &d->problem, impl->name, status ? why : check.text);
-    return FC_OK;
-  }
-  s->checks.passed++;
-  if (check.worst > s->worst_ratio) s->worst_ratio = check.worst;
-  return FC_OK;
-}
-
-static fc_status check_case(fc_session *s, const fc_bench_case *c, bool exact) {
-  fc_data d;
-  fc_status status = fc_data_new(&d, s->options.device, &s->machine, c, s->options.seed, exact, 1, s->why);
-  if (status) return status;
-  size_t ran = 0;
-  fc_cursor at = {0};
-  for (const fc_implementation *impl; !status && (impl = fc_session_next(s, c->op, &at)) != NULL;) {
-    char why[FC_WHY] = "";
-    if (impl->supports && !impl->supports(&d.problem, &s->machine, why)) continue;
-    ran++;
-    status = check_one(s, &d, impl);
-  }
-  if (ran == 0) s->checks.skipped++;
-  fc_data_free(&d);
-  return status;
-}
-
-fc_status fc_session_check(fc_session *s) {
-  fc_cases cases;
-  fc_status status = fc_cases_build(&cases, FC_SCALE_TINY, false);
-  if (status) return status;
-  for (size_t i = 0; !status && i < cases.n; i++) {
-    const fc_bench_case *c = &cases.item[i];
-    if (fc_session_cancelled(s)) status = FC_E_CANCELLED;
-    if (!status && fc_session_wants(s, c->op)) {
-      char text[64];
-      (void)snprintf(text, sizeof text, "checking %s", fc_bench_op_text(c->op));
-      fc_session_tell(s, i, cases.n, text);
-      status = check_case(s, c, false);
-      if (!status && fc_operator_of(c->op)->exact) status = check_case(s, c, true);
-    }
-  }
-  fc_cases_free(&cases);
-  return status;
+  s->options.guard(s->options.context, journal && journal->file ? fileno(journal->file) : -1, s->guarded,
+                   text);
 }

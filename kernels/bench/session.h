@@ -24,14 +24,27 @@ typedef struct fc_session_options {
   /** Progress; `text` says what runs now.  NULL: quiet. */
   void (*progress)(void *context, size_t done, size_t total, const char *text);
   void *context;
-  bool check_only;
+  /** Around each piece of work that a broken kernel could hang: `text` says what, NULL ends it.  Whoever
+   * guards may append `line` to the journal and leave the process.  Nullable. */
+  void (*guard)(void *context, int journal, const char *line, const char *text);
 } fc_session_options;
 
-/** What the checks before the measurements found. */
+/** What the checks of odd shapes found. */
 typedef struct fc_check_counts {
-  size_t passed, failed, skipped;
+  size_t passed, failed; /* problems */
+  size_t skipped;        /* implementations that took none of them */
   char first_failure[FC_CHECK_TEXT + 160];
 } fc_check_counts;
+
+/** An implementation and what its checks said. */
+typedef struct fc_vetted {
+  const fc_implementation *impl;
+  bool done, refused;
+  size_t n_passed;
+  char why[FC_CHECK_TEXT]; /* it was refused */
+} fc_vetted;
+
+enum { FC_VETTED_MAX = 128 };
 
 typedef struct fc_session {
   fc_session_options options;
@@ -40,11 +53,20 @@ typedef struct fc_session {
   fc_check_counts checks;
   fc_rows rows; /* finished points, in order of the table once the pass is complete */
   size_t resumed;
+  size_t n_vetted;
+  fc_vetted vetted[FC_VETTED_MAX];
   size_t failed_points; /* whose check failed on their own data */
+  double best_clock_mhz;
   double largest_drift; /* of a sentinel against its first time, relative */
   double worst_ratio;   /* largest |error| / tolerance of all checks that passed */
+  char *guarded;        /* the journal's line if the work in hand hangs */
   char why[FC_WHY];
 } fc_session;
+
+/** Status of a point whose kernel never came back, and of one that took the device with it: the
+ * implementation is not tried again when the pass goes on. */
+#define FC_STATUS_HUNG "failed: hung"
+#define FC_STATUS_LOST "failed: lost the device"
 
 /** Opens the device.  @return FC_OK | FC_E_IO: not there, s->why says why */
 FC_NODISCARD
@@ -57,7 +79,9 @@ fc_status fc_session_check(fc_session *s);
  *  @return FC_OK | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_session_resume(fc_session *s, fc_rows *earlier);
-/** Measures every case, finished points of `journal` excepted, and appends to it.
+/** Measures every case, finished points of `journal` excepted, and appends to it; each implementation is
+ * first checked as by fc_session_check.  Where the device is lost the point says so and the pass ends: the
+ * next one goes on after it.
  *  @return FC_OK | FC_E_CANCELLED | FC_E_NOMEM | FC_E_IO (told into s->why) */
 FC_NODISCARD
 fc_status fc_session_measure(fc_session *s, fc_journal *journal);

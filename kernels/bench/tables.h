@@ -10,15 +10,14 @@
 extern "C" {
 #endif
 
-#define FC_CPU_TABLE_MAP(X)                                                                                  \
+/* dense products by the library first; elsewhere our own before the libraries' (docs/kernels.md) */
+/* clang-format off */
+#define FC_CPU_TABLE_MAP(X) \
   X(gemm) X(attention) X(decode) X(rows) X(quantise) X(training) X(router) X(permute) X(stream)
-/* our own kernels before the libraries' where both exist: docs/kernels.md has the measured order */
-#define FC_CUDA_TABLE_MAP(X)                                                                                 \
-  X(cuda_grouped)                                                                                            \
-  X(cuda_wgrad)                                                                                              \
-  X(cuda_mla_decode)                                                                                         \
-  X(cuda_gqa_decode) X(cuda_rows) X(cuda_quantise) X(cuda_training) X(cuda_router) X(cuda_permute)           \
-      X(cuda_stream) X(nvidia_cublaslt) X(nvidia_grouped) X(nvidia_cudnn)
+#define FC_CUDA_TABLE_MAP(X) \
+  X(nvidia_cublaslt) X(cuda_grouped) X(cuda_wgrad) X(cuda_mla_decode) X(cuda_gqa_decode) X(cuda_rows) \
+  X(cuda_quantise) X(cuda_training) X(cuda_router) X(cuda_permute) X(cuda_stream) X(nvidia_grouped) X(nvidia_cudnn)
+/* clang-format on */
 
 #define FC_TABLE_ONE(name) +1
 enum { FC_CPU_TABLES = FC_CPU_TABLE_MAP(FC_TABLE_ONE), FC_CUDA_TABLES = FC_CUDA_TABLE_MAP(FC_TABLE_ONE) };

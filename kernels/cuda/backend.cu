@@ -197,6 +197,14 @@ static int cuda_flush(void) {
   return error ? error : cudaStreamSynchronize(the.stream);
 }
 
+/* A sticky error stays: whatever asks next is refused. */
+static bool cuda_alive(void) {
+  void *some = NULL;
+  (void)cudaGetLastError();
+  if (cudaMalloc(&some, 256)) return false;
+  return !cudaFree(some) && !cudaStreamSynchronize(the.stream);
+}
+
 /* --- clocks: cycles of one multiprocessor over the global timer --- */
 
 static __global__ void clock_kernel(double *out) {
@@ -219,6 +227,6 @@ static double cuda_clock(void) {
 }
 
 extern "C" const fc_bench_device fc_bench_cuda = {
-    "cuda",        cuda_open,  cuda_close,     cuda_text,      cuda_alloc,  cuda_free,   cuda_upload,
-    cuda_download, cuda_fill,  cuda_set,       cuda_run,       cuda_record, cuda_replay, cuda_discard,
-    cuda_flush,    cuda_clock, fc_cuda_tables, FC_CUDA_TABLES, true};
+    "cuda",        cuda_open,  cuda_close, cuda_text,      cuda_alloc,     cuda_free,   cuda_upload,
+    cuda_download, cuda_fill,  cuda_set,   cuda_run,       cuda_record,    cuda_replay, cuda_discard,
+    cuda_flush,    cuda_alive, cuda_clock, fc_cuda_tables, FC_CUDA_TABLES, true};

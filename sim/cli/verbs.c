@@ -185,7 +185,7 @@ int cli_version(const settings *s) {
   data_dirs data = cli_data("", &(settings){0});
   (void)s;
   (void)printf("fleetcast %s\nCUDA: %s\nMPI: %s\ndata: %s\n", FC_CLI_VERSION,
-               FC_CLI_CUDA ? "found, not used in this version" : "not found",
+               FC_CLI_CUDA ? "benchmarks built" : "benchmarks not built",
                FC_CLI_MPI ? "found, not used in this version" : "not found",
                data.n > 1 ? data.dir[1] : "none found");
   cli_data_free(&data);

@@ -115,8 +115,7 @@ Test(check, all_cpu_implementations, .timeout = 240) {
     cr_assert_eq(fc_session_open(&s, &options), FC_OK);
     cr_assert_eq(fc_session_check(&s), FC_OK, "%s", s.why);
     cr_assert_eq(s.checks.failed, 0, "%s", s.checks.first_failure);
-    cr_assert(s.checks.passed > 300 && s.checks.skipped == 0, "%zu passed, %zu skipped", s.checks.passed,
-              s.checks.skipped);
+    cr_assert(s.checks.passed > 300, "%zu passed, %zu skipped", s.checks.passed, s.checks.skipped);
     fc_session_close(&s);
   }
 }
