@@ -118,7 +118,7 @@ static bool all_written(fc_check *out, const fc_problem *p, void *const *got) {
     char where[96];
     coordinates(where, sizeof where, t, first);
     (void)snprintf(out->text, sizeof out->text, "%s was not written, or is not a number", where);
-    out->worst = INFINITY;
+    out->worst = (double)INFINITY;
     return false;
   }
   return true;

@@ -24,7 +24,7 @@ static int read(const fc_problem *p, const fc_args *args, void *state, fc_queue 
   const uint32_t *x = args->at[FC_STREAM_X];
   uint32_t *sums = args->at[FC_STREAM_Y];
   uint32_t sum = 0;
-#pragma omp parallel for simd schedule(static) reduction(+ : sum)
+#pragma omp parallel for schedule(static) reduction(+ : sum)
   for (int64_t i = 0; i < p->c.m; i++) sum += x[i];
   sums[0] = sum;
   return 0;

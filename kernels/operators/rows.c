@@ -7,6 +7,9 @@
 #include "quantise.h"
 
 #define NORM_EPS 1e-6
+/* Spread of a norm's inputs: epsilon is then a hundredth of their mean square, and shows where it is missing;
+ * beside inputs of the order of 1 no format would tell. */
+#define NORM_SPREAD 0.01f
 
 static size_t row_units(const fc_problem *p) {
   return (size_t)p->c.m;
@@ -56,12 +59,12 @@ static void embed_reference(const fc_problem *p, size_t row, fc_expect *e) {
 
 static void norm_declare(fc_problem *p) {
   int64_t m = p->c.m, n = p->c.n;
-  fc_problem_tensor(p, "x", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, n, 0, 0);
+  fc_problem_tensor(p, "x", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, NORM_SPREAD, m, n, 0, 0);
   fc_problem_tensor(p, "gamma", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_SCALE, 1, n, 0, 0, 0);
   fc_problem_tensor(p, "y", FC_ELEM_E4M3, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, m, n, 0, 0);
   fc_problem_tensor(p, "ys", FC_ELEM_F32, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, fc_blocks(n), m, 0, 0);
   if (p->c.op != FC_BENCH_NORM_RESIDUAL) return;
-  fc_problem_tensor(p, "residual", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, n, 0, 0);
+  fc_problem_tensor(p, "residual", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, NORM_SPREAD, m, n, 0, 0);
   fc_problem_tensor(p, "sum", FC_ELEM_BF16, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, m, n, 0, 0);
 }
 
@@ -97,14 +100,16 @@ static void norm_reference(const fc_problem *p, size_t row, fc_expect *e) {
   }
 }
 
-/* --- NORM_B: with r = 1/rms(x), g = dy gamma:  dx = r (g - x r^2 mean(g x)),  dgamma = sum over rows of dy x
- * r --- Units: the rows, then blocks of columns of dgamma. */
+/* --- NORM_B ---
+ *
+ *  With r = 1/rms(x), g = dy gamma:  dx = r (g - x r^2 mean(g x)),  dgamma = sum over rows of dy x r.
+ *  Units: the rows, then blocks of columns of dgamma. */
 
 enum { DGAMMA_UNIT = 1024 };
 
 static void norm_b_declare(fc_problem *p) {
   int64_t m = p->c.m, n = p->c.n;
-  fc_problem_tensor(p, "x", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, n, 0, 0);
+  fc_problem_tensor(p, "x", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, NORM_SPREAD, m, n, 0, 0);
   fc_problem_tensor(p, "dy", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, n, 0, 0);
   fc_problem_tensor(p, "gamma", FC_ELEM_BF16, FC_ROLE_INPUT, FC_FILL_SCALE, 1, n, 0, 0, 0);
   fc_problem_tensor(p, "dx", FC_ELEM_BF16, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, m, n, 0, 0);
@@ -191,8 +196,7 @@ typedef struct gate {
 } gate;
 
 /* exp(-x): 2 + 1.173 |x| ulp (__expf) and the rounding of x log2 e; 1 + exp and the division, 2 ulp where
- * approximate
- * (__fdividef). */
+ * approximate (__fdividef). */
 static gate gate_of(double x) {
   double s = 1 / (1 + exp(-x));
   double relative = ((2 + 1.173 * fabs(x)) * 0x1p-23 + fabs(x) * FC_U_F32) * (1 - s) + FC_U_F32 + 0x1p-22;
@@ -285,8 +289,10 @@ static void rope_prepare(fc_problem *p) {
       fc_tensor_set(table, t * dk + i, c);
       fc_tensor_set(table, t * dk + half + i, s);
     }
+  /* neighbours in a sequence, from somewhere in its middle on: a position is not the token's index */
+  size_t start = 1 + (size_t)(fc_fill_bits(p->seed, FC_ROPE_POSITIONS, 0) % (uint64_t)(p->rows[0] - 1));
   for (size_t t = 0; t < (size_t)p->c.m; t++)
-    fc_tensor_set(&p->tensor[FC_ROPE_POSITIONS], t, (double)(t % (size_t)p->rows[0]));
+    fc_tensor_set(&p->tensor[FC_ROPE_POSITIONS], t, (double)((start + t) % (size_t)p->rows[0]));
   int64_t pages = p->rows[1] / 64, step = page_step(pages);
   for (size_t t = 0; t < p->tensor[FC_ROPE_SLOTS].count; t++)
     fc_tensor_set(&p->tensor[FC_ROPE_SLOTS], t,

@@ -78,10 +78,12 @@ static void adamw_declare(fc_problem *p) {
   /* DeepSeek-V3's initial spread (arXiv:2412.19437, 4.2); of the order of 1 it would hide the step in its
    * roundings */
   fc_problem_tensor(p, "p", FC_ELEM_F32, FC_ROLE_INOUT, FC_FILL_NORMAL, 0.006f, m, 0, 0, 0);
-  fc_problem_tensor(p, "g", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_NORMAL, 1, m, 0, 0, 0);
-  fc_problem_tensor(p, "m1", moment, FC_ROLE_INOUT, FC_FILL_NORMAL, 1, m, 0, 0, 0);
+  /* gradients so small that epsilon is a tenth of the root of their square, as late in a training: of the
+     order of 1 they would hide that it is missing */
+  fc_problem_tensor(p, "g", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_NORMAL, 1e-7f, m, 0, 0, 0);
+  fc_problem_tensor(p, "m1", moment, FC_ROLE_INOUT, FC_FILL_NORMAL, 1e-7f, m, 0, 0, 0);
   /* squares: not negative */
-  fc_problem_tensor(p, "m2", moment, FC_ROLE_INOUT, FC_FILL_UNIFORM, 0, m, 0, 0, 0);
+  fc_problem_tensor(p, "m2", moment, FC_ROLE_INOUT, FC_FILL_SCALE, 1e-14f, m, 0, 0, 0);
   fc_problem_tensor(p, "w", FC_ELEM_BF16, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, m, 0, 0, 0);
 }
 
