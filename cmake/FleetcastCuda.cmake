@@ -6,6 +6,9 @@ get_filename_component(cuda_root ${cuda_root} DIRECTORY)
 set(FC_CUDA_ROOT ${cuda_root} CACHE INTERNAL "of the toolkit that nvcc is from")
 # cuDNN's headers, where they are not beside the toolkit's (a Python framework's copy will do)
 set(FC_CUDNN_INCLUDE "" CACHE PATH "Folder of cudnn_backend.h")
+# Tensor-core kernels are Hopper's alone; the others also run on Ampere, and from PTX on what comes after Hopper
+set(FC_CUDA_HOPPER_ONLY grouped_gemm grouped_wgrad mla_decode gqa_decode)
+set(FC_CUDA_OTHERS -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=compute_90)
 set(FC_NVCC_FLAGS -std=c++17 -O3 -gencode=arch=compute_90a,code=sm_90a -Werror all-warnings
     -Xcompiler=-fno-threadsafe-statics,-fno-exceptions,-fno-rtti,-Wall,-Wextra -Xptxas=-v)
 
@@ -23,9 +26,13 @@ function(fc_cuda_library name)
     get_filename_component(stem ${source} NAME_WE)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${stem}.o)
     # ptxas tells registers, shared memory and spills on stderr: kept beside the object
+    set(others ${FC_CUDA_OTHERS})
+    if(stem IN_LIST FC_CUDA_HOPPER_ONLY)
+      set(others)
+    endif()
     add_custom_command(OUTPUT ${object}
       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile ${CMAKE_CUDA_COMPILER} ${source} ${object}
-              ${FC_NVCC_FLAGS} -I${CMAKE_CURRENT_SOURCE_DIR}/include ${includes}
+              ${FC_NVCC_FLAGS} ${others} -I${CMAKE_CURRENT_SOURCE_DIR}/include ${includes}
       DEPENDS ${source} ${cuda_headers} ${CMAKE_CURRENT_SOURCE_DIR}/cuda/compile VERBATIM
       COMMENT "Building CUDA object ${stem}.o")
     list(APPEND objects ${object})

@@ -145,12 +145,13 @@ static fc_list thinned(fc_list l, size_t most) {
 
 /* Quick: three sizes of a dense product, two of the rest; the pruning limits stay. */
 static fc_grid thinned_grid(fc_grid g) {
-  fc_list *const three[] = {&g.rows, &g.prefill};
-  fc_list *const two[] = {&g.train_rows,     &g.head_rows,     &g.absorb_rows,  &g.groups,    &g.group_rows,
-                          &g.masked_rows,    &g.masked_groups, &g.wgrad_groups, &g.backward,  &g.decode_batch,
-                          &g.decode_context, &g.tokens,        &g.sample_rows,  &g.parameters};
-  for (size_t i = 0; i < sizeof three / sizeof *three; i++) *three[i] = thinned(*three[i], 3);
-  for (size_t i = 0; i < sizeof two / sizeof *two; i++) *two[i] = thinned(*two[i], 2);
+  fc_list *const three[] = {&g.rows, &g.prefill, NULL};
+  fc_list *const two[] = {
+      &g.train_rows,     &g.head_rows,     &g.absorb_rows,  &g.groups,     &g.group_rows,
+      &g.masked_rows,    &g.masked_groups, &g.wgrad_groups, &g.backward,   &g.decode_batch,
+      &g.decode_context, &g.tokens,        &g.sample_rows,  &g.parameters, NULL};
+  for (fc_list *const *l = three; *l; l++) **l = thinned(**l, 3);
+  for (fc_list *const *l = two; *l; l++) **l = thinned(**l, 2);
   g.quick = true;
   return g;
 }

@@ -14,6 +14,8 @@ typedef struct {
   const fc_implementation **impl;
   void ***states;
   fc_bench_launch *launch;
+  fc_journal *journal;
+  fc_row hung; /* what the journal gets if a call never comes back */
 } chain;
 
 static void free_chain(chain *c) {
@@ -25,22 +27,38 @@ static void free_chain(chain *c) {
   free(c->impl);
   free(c->states);
   free(c->launch);
+  fc_row_fini(&c->hung);
   *c = (chain){0};
 }
 
-static const fc_implementation *best(const fc_session *s, const fc_problem *p, char *why) {
+/* The best implementation that can and that is right.  @return FC_OK | FC_E_INFEASIBLE (there is none, the
+ * reason in `why`) | as fc_session_vet */
+static fc_status best(const fc_implementation **out, fc_session *s, const fc_problem *p, char *why) {
   fc_cursor at = {0};
   (void)snprintf(why, FC_WHY, "no %s", fc_bench_op_text(p->c.op));
-  for (const fc_implementation *impl; (impl = fc_session_next(s, p->c.op, &at)) != NULL;)
-    if (!impl->supports || impl->supports(p, &s->machine, why)) return impl;
-  return NULL;
+  for (const fc_implementation *impl; (impl = fc_session_next(s, p->c.op, &at)) != NULL;) {
+    const fc_vetted *v = NULL;
+    if (impl->supports && !impl->supports(p, &s->machine, why)) continue;
+    fc_status status = fc_session_vet(s, impl, &v);
+    *out = impl;
+    if (status || !v->refused) return status;
+    (void)snprintf(why, FC_WHY, "%s by %s is wrong", fc_bench_op_text(p->c.op), impl->name);
+  }
+  return FC_E_INFEASIBLE;
+}
+
+/* A chain's row as long as nothing is known of it. */
+static bool entitle(fc_row *row, const fc_session *s, fc_chain_kind kind) {
+  return fc_row_set(row, FC_COLUMN_kernel, "%s", fc_chain_text(kind)) &&
+         fc_row_set(row, FC_COLUMN_gpu, "%s", s->machine.gpu) &&
+         fc_row_set(row, FC_COLUMN_driver, "%s", s->machine.driver);
 }
 
 /* Data, state and launch of each call.  A call that cannot be made is told into `why`. */
-static fc_status assemble(chain *c, const fc_session *s, const fc_cases *cases, char *why) {
+static fc_status assemble(chain *c, fc_session *s, const fc_cases *cases, char *why) {
   size_t n = cases->n;
   c->data = calloc(n, sizeof *c->data);
-  c->impl = calloc(n, sizeof *c->impl);
+  c->impl = calloc(n, sizeof(const fc_implementation *));
   c->states = calloc(n, sizeof *c->states);
   c->launch = calloc(n, sizeof *c->launch);
   if (!c->data || !c->impl || !c->states || !c->launch) return FC_E_NOMEM;
@@ -49,8 +67,9 @@ static fc_status assemble(chain *c, const fc_session *s, const fc_cases *cases, 
                                    s->options.seed + i, false, 1, why);
     if (status) return status;
     c->n = i + 1;
-    c->impl[i] = best(s, &c->data[i].problem, why);
-    if (!c->impl[i]) return FC_E_INFEASIBLE;
+    fc_session_guard(s, c->journal, &c->hung, fc_bench_op_text(cases->item[i].op));
+    status = best(&c->impl[i], s, &c->data[i].problem, why);
+    if (status) return status;
     status = fc_data_prepare(&c->states[i], &c->data[i], c->impl[i], &s->machine, why);
     if (status) return status;
     c->launch[i] = (fc_bench_launch){c->impl[i], &c->data[i].problem, &c->data[i].args[0], c->states[i][0]};
@@ -91,33 +110,33 @@ static fc_status write_row(fc_session *s, fc_journal *journal, const chain *c, f
   return FC_E_NOMEM;
 }
 
-static fc_status time_chain(fc_session *s, fc_journal *journal, const chain *c, fc_chain_kind kind,
-                            size_t order, char *why) {
+static fc_status time_chain(fc_session *s, const chain *c, fc_chain_kind kind, size_t order, char *why) {
   fc_timing whole, sum = {0};
   const fc_bench_device *device = s->options.device;
+  fc_session_guard(s, c->journal, &c->hung, fc_chain_text(kind));
   fc_status status = fc_measure_list(&whole, device, c->launch, c->n, &s->protocol, s->options.cancel, why);
   for (size_t i = 0; !status && i < c->n; i++) {
     fc_timing one;
+    fc_session_guard(s, c->journal, &c->hung, c->impl[i]->name);
     status = fc_measure_list(&one, device, &c->launch[i], 1, &s->protocol, s->options.cancel, why);
     sum.median_us += one.median_us;
     sum.min_us += one.min_us;
     sum.p90_us += one.p90_us;
     sum.iqr_us += one.iqr_us;
     sum.samples += one.samples;
+    sum.dropped += one.dropped;
     sum.clock_mhz = one.clock_mhz;
     sum.timed_out = sum.timed_out || one.timed_out;
   }
-  if (!status) status = write_row(s, journal, c, kind, true, &whole, order);
-  if (!status) status = write_row(s, journal, c, kind, false, &sum, order + 1);
+  fc_session_guard(s, NULL, NULL, NULL);
+  if (!status) status = write_row(s, c->journal, c, kind, true, &whole, order);
+  if (!status) status = write_row(s, c->journal, c, kind, false, &sum, order + 1);
   return status;
 }
 
 static fc_status skip(fc_session *s, fc_journal *journal, fc_chain_kind kind, const char *why, size_t order) {
   fc_row row = {.order = order};
-  if (fc_row_set(&row, FC_COLUMN_kernel, "%s", fc_chain_text(kind)) &&
-      fc_row_set(&row, FC_COLUMN_gpu, "%s", s->machine.gpu) &&
-      fc_row_set(&row, FC_COLUMN_driver, "%s", s->machine.driver) &&
-      fc_row_set(&row, FC_COLUMN_status, "skipped: %s", why))
+  if (entitle(&row, s, kind) && fc_row_set(&row, FC_COLUMN_status, "skipped: %s", why))
     return keep(s, journal, &row);
   fc_row_fini(&row);
   return FC_E_NOMEM;
@@ -125,7 +144,9 @@ static fc_status skip(fc_session *s, fc_journal *journal, fc_chain_kind kind, co
 
 static bool is_done(const fc_session *s, fc_chain_kind kind) {
   for (size_t i = 0; i < s->rows.n; i++)
-    if (strcmp(s->rows.item[i].field[FC_COLUMN_kernel], fc_chain_text(kind)) == 0) return true;
+    if (s->rows.item[i].field[FC_COLUMN_kernel] &&
+        strcmp(s->rows.item[i].field[FC_COLUMN_kernel], fc_chain_text(kind)) == 0)
+      return true;
   return false;
 }
 
@@ -137,11 +158,13 @@ fc_status fc_session_chains(fc_session *s, fc_journal *journal, size_t order) {
     fc_session_tell(s, 1, 1, fc_chain_text(kind));
     fc_cases cases;
     char why[FC_WHY] = "";
-    chain c = {0};
+    chain c = {.journal = journal};
     status = fc_chain_build(&cases, fc_session_scale(s), kind);
     if (status) break;
-    status = assemble(&c, s, &cases, why);
-    if (!status) status = time_chain(s, journal, &c, kind, order + 2 * (size_t)k, why);
+    if (!entitle(&c.hung, s, kind)) status = FC_E_NOMEM;
+    if (!status) status = assemble(&c, s, &cases, why);
+    fc_session_guard(s, NULL, NULL, NULL);
+    if (!status) status = time_chain(s, &c, kind, order + 2 * (size_t)k, why);
     if (status && status != FC_E_CANCELLED) status = skip(s, journal, kind, why, order + 2 * (size_t)k);
     free_chain(&c);
     fc_cases_free(&cases);

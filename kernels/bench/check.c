@@ -124,9 +124,9 @@ static bool all_written(fc_check *out, const fc_problem *p, void *const *got) {
   return true;
 }
 
-/* Seconds that one unit of the reference takes a core: a double multiplication through fc_tensor_at 5 ns, a
- * byte of traffic 2 ns; measured on a 2.x GHz server core, good to a factor of 3, which is all that a budget
- * needs. */
+/* Seconds that one unit of the reference takes a core: a double multiplication
+ * through fc_tensor_at 5 ns, a byte of traffic 2 ns; measured on a 2.x GHz
+ * server core, good to a factor of 3, which is all that a budget needs. */
 static double unit_seconds(const fc_problem *p, size_t units) {
   fc_op op;
   fc_problem_cost(p, &op);

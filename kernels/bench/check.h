@@ -23,8 +23,8 @@ typedef struct fc_check {
  * FC_ROLE_OUTPUT tensors every element must have been written: the poison (fc_check_poison) is looked for. */
 void fc_check_run(fc_check *out, const fc_problem *p, void *const *got, double budget_s);
 
-/** Byte with which outputs are filled before a call: NaNs in every floating format; an impossible index in
- * i32. */
+/** Byte with which outputs are filled before a call: NaNs in
+ *  every floating format; an impossible index in i32. */
 int fc_check_poison(fc_elem elem);
 
 #endif

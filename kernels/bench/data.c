@@ -9,6 +9,9 @@ enum { SETS_MAX = 256 };
 #define COLD_FACTOR  3 /* copies of the weights exceed the cache so many times (docs/kernels.md#protocol) */
 #define MEMORY_SHARE 0.85 /* of the free device memory that a problem may take */
 
+/* Bytes behind every tensor: no allocation is empty, wide loads have room, and a store there is found. */
+enum { GUARD = 256, GUARD_BYTE = 0xa5 };
+
 static size_t bytes_of(const fc_tensor *t) {
   return t->count * fc_elem_size(t->elem);
 }
@@ -57,8 +60,7 @@ static fc_status allocate(fc_data *d, char *why) {
         d->args[s].at[i] = d->args[0].at[i];
         continue;
       }
-      int error =
-          d->device->alloc(&d->args[s].at[i], bytes_of(t) + 256); /* never empty; room for wide loads */
+      int error = d->device->alloc(&d->args[s].at[i], bytes_of(t) + GUARD);
       if (error) return device_failed(d, error, "allocating", why), FC_E_NOMEM;
     }
   }
@@ -186,12 +188,62 @@ static fc_status reset(const fc_data *d, char *why) {
   return FC_OK;
 }
 
+/* --- what a call must leave alone --- */
+
+/* Inputs up to so many bytes are read back: those of all odd shapes, and not a model's weights. */
+#define INPUT_READ_BACK ((size_t)16 << 20)
+
+static bool is_guard_intact(const unsigned char *guard) {
+  for (int i = 0; i < GUARD; i++)
+    if (guard[i] != GUARD_BYTE) return false;
+  return true;
+}
+
+static int set_guards(const fc_data *d) {
+  int error = 0;
+  for (size_t i = 0; !error && i < d->problem.n_tensors; i++)
+    error = d->device->set((char *)d->args[0].at[i] + bytes_of(&d->problem.tensor[i]), GUARD_BYTE, GUARD);
+  return error;
+}
+
+/* Was tensor i's guard, or an input, written?  Told into `text` [FC_CHECK_TEXT]. */
+static fc_status look_for_damage(const fc_data *d, size_t i, char *text, char *why) {
+  const fc_tensor *t = &d->problem.tensor[i];
+  bool whole = is_input(t) && t->role != FC_ROLE_INOUT && bytes_of(t) <= INPUT_READ_BACK;
+  size_t from = whole ? 0 : bytes_of(t), size = bytes_of(t) - from + GUARD;
+  unsigned char *got = malloc(size);
+  if (!got) {
+    (void)snprintf(why, FC_WHY, "out of memory");
+    return FC_E_NOMEM;
+  }
+  int error = d->device->download(got, (const char *)d->args[0].at[i] + from, size);
+  if (!error && !is_guard_intact(got + size - GUARD))
+    (void)snprintf(text, FC_CHECK_TEXT, "bytes behind the end of %s were written", t->name);
+  if (!error && whole && size > GUARD && memcmp(got, t->host, size - GUARD) != 0)
+    (void)snprintf(text, FC_CHECK_TEXT, "%s, an input, was written", t->name);
+  free(got);
+  return error ? device_failed(d, error, "reading back", why) : FC_OK;
+}
+
+/* A right result does not excuse a write elsewhere. */
+static fc_status check_surroundings(fc_check *out, const fc_data *d, char *why) {
+  fc_status status = FC_OK;
+  char text[FC_CHECK_TEXT] = "";
+  for (size_t i = 0; !status && !*text && i < d->problem.n_tensors; i++)
+    status = look_for_damage(d, i, text, why);
+  if (status || !*text || !out->passed) return status;
+  out->passed = false;
+  memcpy(out->text, text, sizeof text);
+  return FC_OK;
+}
+
 fc_status fc_data_check(fc_check *out, const fc_data *d, const fc_implementation *impl, void *state,
                         double budget_s, char *why) {
   void *got[FC_TENSORS_MAX] = {0};
   fc_status status = reset(d, why);
   fc_bench_launch launch = {impl, &d->problem, &d->args[0], state};
-  int error = status ? 0 : d->device->run(&launch);
+  int error = status ? 0 : set_guards(d);
+  if (!error && !status) error = d->device->run(&launch);
   if (error) status = device_failed(d, error, "running", why);
   for (size_t i = 0; !status && i < d->problem.n_tensors; i++) {
     const fc_tensor *t = &d->problem.tensor[i];
@@ -206,6 +258,7 @@ fc_status fc_data_check(fc_check *out, const fc_data *d, const fc_implementation
     if (error) status = device_failed(d, error, "reading back", why);
   }
   if (!status) fc_check_run(out, &d->problem, got, budget_s);
+  if (!status) status = check_surroundings(out, d, why);
   for (size_t i = 0; i < d->problem.n_tensors; i++) free(got[i]);
   return status;
 }

@@ -19,15 +19,15 @@ typedef struct fc_data {
 } fc_data;
 
 /** @param most_sets  1: for a check alone
- *  @return FC_OK | FC_E_DOMAIN (no such shape) | FC_E_NOMEM (device or host) | FC_E_IO (the device failed),
- * all told into `why` [FC_WHY] */
+ *  @return FC_OK | FC_E_DOMAIN (no such shape) | FC_E_NOMEM (device or
+ *    host) | FC_E_IO (the device failed), all told into `why` [FC_WHY] */
 FC_NODISCARD
 fc_status fc_data_new(fc_data *out, const fc_bench_device *device, const fc_machine *machine,
                       const fc_bench_case *c, uint64_t seed, bool exact, size_t most_sets, char *why);
 void fc_data_free(fc_data *d);
 
-/** Poisons outputs, restores in-out tensors, runs one call of an implementation on the first set, and
- * compares.
+/** Poisons outputs, restores in-out tensors, runs one call of an implementation on the first set, compares,
+ *  and sees that nothing else was written: the bytes behind each tensor, and inputs unless they are large.
  *  @return FC_OK (see out->passed) | FC_E_NOMEM | FC_E_IO, told into `why` */
 FC_NODISCARD
 fc_status fc_data_check(fc_check *out, const fc_data *d, const fc_implementation *impl, void *state,

@@ -4,17 +4,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fleetcast/base/file.h>
 
 static char *with_suffix(const char *path, const char *suffix) {
-  size_t n = strlen(path), m = strlen(suffix);
-  char *out = malloc(n + m + 1);
-  if (!out) return NULL;
-  memcpy(out, path, n);
-  memcpy(out + n, suffix, m + 1);
+  size_t room = strlen(path) + strlen(suffix) + 1;
+  char *out = malloc(room);
+  if (out) (void)snprintf(out, room, "%s%s", path, suffix);
   return out;
+}
+
+static bool is_regular(const char *path) {
+  struct stat of;
+  return stat(path, &of) == 0 && S_ISREG(of.st_mode);
+}
+
+bool fc_journal_is_complete(const char *path) {
+  char *partial = with_suffix(path, ".partial");
+  bool complete = partial && is_regular(path) && !is_regular(partial);
+  free(partial);
+  return complete;
 }
 
 static bool is_same(const char *field, const char *of_machine) {
@@ -66,6 +77,7 @@ fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *mac
   *earlier = (fc_rows){0};
   if (!path) return FC_OK;
   j->path = with_suffix(path, "");
+  if (j->path && access(path, F_OK) == 0 && !is_regular(path)) return FC_OK; /* a pipe keeps no journal */
   j->partial = with_suffix(path, ".partial");
   fc_status status = j->path && j->partial ? FC_OK : FC_E_NOMEM;
   if (!status) status = read_earlier(j, machine, earlier, d);
@@ -99,7 +111,7 @@ fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows) {
     free(line);
     if (i == rows->n) {
       status = fc_file_commit(file);
-      if (!status) (void)unlink(j->partial);
+      if (!status && j->partial) (void)unlink(j->partial);
       return status;
     }
     line = fc_row_line(&rows->item[i]);

@@ -9,14 +9,18 @@
 /** The file OUT.partial: a point is appended when it is measured, so that an interrupted pass goes on where
  * it was. When all are there it becomes OUT, sorted, in one step. */
 
+/** Is OUT a finished file, with no interrupted pass beside it?  Not when it is no regular file (a pipe, a
+ * device). */
+bool fc_journal_is_complete(const char *path);
+
 typedef struct fc_journal {
-  char *path, *partial; /* NULL path: rows are kept in memory alone */
+  char *path, *partial; /* NULL path: rows are kept in memory alone; NULL partial: OUT is no regular file */
   FILE *file;
 } fc_journal;
 
 /** Opens; rows of an interrupted pass on the same machine come back in `earlier`.
- *  @return FC_OK | FC_E_INPUT (told to d: not such a file, another machine's) | FC_E_IO (errno) | FC_E_NOMEM
- */
+ *  @return FC_OK | FC_E_INPUT (told to d: not such a file,
+ *    another machine's) | FC_E_IO (errno) | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier,
                           fc_diags *d);

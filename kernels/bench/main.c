@@ -21,7 +21,8 @@
 
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INPUT, EXIT_IO };
 
-static const fc_bench_device *const backends[] = {
+enum { BACKENDS = 1 + FC_HAVE_CUDA };
+static const fc_bench_device *const backends[BACKENDS] = {
     &fc_bench_cpu,
 #if FC_HAVE_CUDA
     &fc_bench_cuda,
@@ -332,27 +333,30 @@ static int print_table(const char *path) {
   return fflush(stdout) == 0 ? EXIT_OK : EXIT_IO;
 }
 
-static const fc_bench_device *find_backend(const char *name) {
-  for (size_t i = sizeof backends / sizeof *backends; i-- > 0;) {
-    fc_machine machine;
-    char why[FC_WHY];
-    if (name && strcmp(name, backends[i]->name) == 0) return backends[i];
-    if (name || (i > 0 && backends[i]->open(&machine, why))) continue;
-    backends[i]->close();
-    return backends[i];
+static const fc_bench_device *default_backend(void) {
+#if FC_HAVE_CUDA
+  fc_machine machine;
+  char why[FC_WHY];
+  if (fc_bench_cuda.open(&machine, why) == 0) {
+    fc_bench_cuda.close();
+    return &fc_bench_cuda;
   }
+#endif
+  return &fc_bench_cpu;
+}
+
+static const fc_bench_device *find_backend(const char *name) {
+  if (!name) return default_backend();
+  for (int i = 0; i < BACKENDS; i++)
+    if (strcmp(name, backends[i]->name) == 0) return backends[i];
   return NULL;
 }
 
 /* A finished file is not measured twice. */
 static bool is_complete(const settings *set) {
-  if (!set->out || set->again || set->check || access(set->out, F_OK) != 0) return false;
-  size_t n = strlen(set->out);
-  char *partial = malloc(n + sizeof ".partial");
-  bool interrupted = partial && access(strcat(strcpy(partial, set->out), ".partial"), F_OK) == 0;
-  free(partial);
-  if (!interrupted) (void)fprintf(stderr, "fleetcast: %s is complete; --again measures anew\n", set->out);
-  return !interrupted;
+  if (!set->out || set->again || set->check || !fc_journal_is_complete(set->out)) return false;
+  (void)fprintf(stderr, "fleetcast: %s is complete; --again measures anew\n", set->out);
+  return true;
 }
 
 int main(int argc, char **argv) {

@@ -28,7 +28,8 @@ typedef struct fc_timing {
   size_t samples, dropped;
   double median_us, min_us, p90_us, iqr_us; /* of one launch */
   double clock_mhz;
-  bool timed_out; /* max_total_s passed before the spread was small enough */
+  bool timed_out;  /* max_total_s passed before the spread was small enough */
+  bool went_round; /* each replay used all sets of the data; else the first few, which stay in caches */
 } fc_timing;
 
 /** Times launches of one implementation that rotate over the sets of `d`.  @return FC_OK | FC_E_NOMEM |

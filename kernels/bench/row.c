@@ -54,8 +54,8 @@ static bool set_us(fc_row *row, fc_column column, double us) {
   return fc_row_set(row, column, "%.4f", us);
 }
 
-/* Block-scaled 8-bit products have a name of their own in the format (without the quantiser, unlike some
- * sources). */
+/* Block-scaled 8-bit products have a name of their own in the
+ * format; without the quantiser, which some sources count in. */
 static const char *format_of(const fc_bench_case *c) {
   bool product = c->op == FC_BENCH_GEMM || c->op == FC_BENCH_GEMM_WGRAD || c->op == FC_BENCH_GROUPED ||
                  c->op == FC_BENCH_GROUPED_MASKED || c->op == FC_BENCH_GROUPED_WGRAD;
@@ -154,7 +154,7 @@ bool fc_row_result(fc_row *row, const fc_timing *t, const char *cache) {
          fc_row_set(row, FC_COLUMN_samples, "%zu", t->samples) &&
          fc_row_set(row, FC_COLUMN_dropped, "%zu", t->dropped) &&
          (!(t->clock_mhz > 0) || fc_row_set(row, FC_COLUMN_clock_mhz, "%.0f", t->clock_mhz)) &&
-         fc_row_set(row, FC_COLUMN_cache, "%s", cache) &&
+         fc_row_set(row, FC_COLUMN_cache, "%s", t->went_round ? cache : "hot") &&
          fc_row_set(row, FC_COLUMN_status, "%s", t->timed_out ? "timeout" : "ok");
 }
 
@@ -164,26 +164,23 @@ static bool needs_quotes(const char *text) {
   return strpbrk(text, ",\"\r\n") != NULL;
 }
 
+static void put(char *out, size_t *n, char c) {
+  if (out) out[*n] = c;
+  ++*n;
+}
+
 /* Two passes: the length, then the text. */
 static size_t put_field(char *out, const char *text) {
   if (!text) return 0;
-  if (!needs_quotes(text)) {
-    if (out) memcpy(out, text, strlen(text));
-    return strlen(text);
-  }
+  bool quotes = needs_quotes(text);
   size_t n = 0;
-  if (out) out[n] = '"';
-  n++;
+  if (quotes) put(out, &n, '"');
   for (const char *p = text; *p; p++) {
-    if (*p == '"') {
-      if (out) out[n] = '"';
-      n++;
-    }
-    if (out) out[n] = *p;
-    n++;
+    if (*p == '"') put(out, &n, '"');
+    put(out, &n, *p);
   }
-  if (out) out[n] = '"';
-  return n + 1;
+  if (quotes) put(out, &n, '"');
+  return n;
 }
 
 static char *joined(const char *const field[FC_COLUMN_COUNT], bool key) {
@@ -194,10 +191,7 @@ static char *joined(const char *const field[FC_COLUMN_COUNT], bool key) {
       bool names =
           i <= FC_COLUMN_nodes || i == FC_COLUMN_regime || (i >= FC_COLUMN_site && i <= FC_COLUMN_routing);
       if (key && !names) continue;
-      if (i > 0) {
-        if (out) out[n] = ',';
-        n++;
-      }
+      if (i > 0) put(out, &n, ',');
       n += put_field(out ? out + n : NULL, field[i]);
     }
     if (out && !key) out[n] = '\n';

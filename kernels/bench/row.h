@@ -10,8 +10,8 @@
 
 /** Rows of a measurement file: the project's format (docs/kernels.md#file), every field as text. */
 
-/** Columns in order.  `kernel` to `nodes` say what was measured, `regime` and `site` to `cache` how: together
- * they are a point's key. */
+/** Columns in order.  `kernel` to `nodes` say what was measured, `regime`
+ *  and `site` to `cache` how: together they are a point's key. */
 /* clang-format off */
 #define FC_COLUMN_MAP(X) \
   X(kernel) X(impl) X(dtype) X(kv_dtype) X(m) X(n) X(k) X(tokens) X(hidden) X(inter) X(experts) X(topk) X(ep) X(tp) \

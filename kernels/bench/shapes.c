@@ -3,11 +3,6 @@
 
 /* Sites of DeepSeek-V3's layers (design notes, kernels.md 1a, 1b), at the sizes of a grid. */
 
-#define EACH(i, list)                                                                                        \
-  size_t i = 0;                                                                                              \
-  i < (list).n;                                                                                              \
-  i++
-
 /* --- ceilings --- */
 
 void fc_shapes_ceilings(fc_cases *list, const fc_grid *g) {
@@ -86,12 +81,12 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
   dense_sites(s, d);
   for (int i = 0; i < DENSE_SITES; i++) {
     if (g->quick && i % 2 == 0 && i > 0) continue; /* qkv_a, q_b, o_proj, shared_down */
-    for (EACH(j, g->rows)) gemm(list, s[i].name, g->gemm, g->rows.item[j], s[i].n, s[i].k);
+    for (size_t j = 0; j < g->rows.n; j++) gemm(list, s[i].name, g->gemm, g->rows.item[j], s[i].n, s[i].k);
     bool one_past = (i == 3 || i == 4) && !g->quick;
     for (size_t j = 0; one_past && j < g->odd_rows.n; j++)
       gemm(list, s[i].name, g->gemm, g->odd_rows.item[j], s[i].n, s[i].k);
-    if (i == DENSE_SITES - 1) continue; /* dense layers are 3 of 61 */
-    for (EACH(j, g->train_rows)) {      /* the input's gradient swaps n and k */
+    if (i == DENSE_SITES - 1) continue;            /* dense layers are 3 of 61 */
+    for (size_t j = 0; j < g->train_rows.n; j++) { /* the input's gradient swaps n and k */
       int64_t rows = g->train_rows.item[j];
       gemm(list, gradient_of[i], g->gemm, rows, s[i].k, s[i].n);
       fc_cases_add(list, (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD,
@@ -102,10 +97,12 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
                                          .k = rows});
     }
   }
-  for (EACH(j, g->rows)) gemm(list, "gate", g->plain, g->rows.item[j], d->experts, d->hidden);
-  for (EACH(j, g->rows)) gemm(list, "square", g->plain, g->rows.item[j], g->square, g->square);
-  for (EACH(j, g->head_rows)) gemm(list, "lm_head", g->plain, g->head_rows.item[j], d->vocab, d->hidden);
-  for (EACH(j, g->absorb_rows)) absorbed(list, g, g->absorb_rows.item[j]);
+  for (size_t j = 0; j < g->rows.n; j++) gemm(list, "gate", g->plain, g->rows.item[j], d->experts, d->hidden);
+  for (size_t j = 0; j < g->rows.n; j++)
+    gemm(list, "square", g->plain, g->rows.item[j], g->square, g->square);
+  for (size_t j = 0; j < g->head_rows.n; j++)
+    gemm(list, "lm_head", g->plain, g->head_rows.item[j], d->vocab, d->hidden);
+  for (size_t j = 0; j < g->absorb_rows.n; j++) absorbed(list, g, g->absorb_rows.item[j]);
 }
 
 /* --- grouped --- */
@@ -115,8 +112,8 @@ typedef struct {
   double skew;
 } spread;
 
-/* Uniformly random, the two exponents that aiconfigurator measures (design notes, kernels.md 6), a captured
- * load. */
+/* Uniformly random, the two exponents that aiconfigurator
+ * measures (design notes, kernels.md 6), a captured load. */
 static const spread spreads[] = {
     {FC_ROUTING_POWER, 0}, {FC_ROUTING_POWER, 1.01}, {FC_ROUTING_POWER, 1.2}, {FC_ROUTING_CAPTURED, 0}};
 
@@ -133,8 +130,8 @@ static void skewed(fc_cases *list, const fc_grid *g, fc_bench_case *c, int64_t r
 
 static void contiguous(fc_cases *list, const fc_grid *g, const site *s) {
   fc_bench_case c = {.op = FC_BENCH_GROUPED, .site = s->name, .dtype = g->gemm, .n = s->n, .k = s->k};
-  for (EACH(i, g->groups))
-    for (EACH(j, g->group_rows)) {
+  for (size_t i = 0; i < g->groups.n; i++)
+    for (size_t j = 0; j < g->group_rows.n; j++) {
       c.groups = g->groups.item[i];
       c.m = c.groups * g->group_rows.item[j];
       if (c.m <= g->most_group_rows) fc_cases_add(list, c);
@@ -151,8 +148,8 @@ static void contiguous(fc_cases *list, const fc_grid *g, const site *s) {
 
 static void masked(fc_cases *list, const fc_grid *g, const site *s) {
   fc_bench_case c = {.op = FC_BENCH_GROUPED_MASKED, .site = s->name, .dtype = g->gemm, .n = s->n, .k = s->k};
-  for (EACH(i, g->masked_groups))
-    for (EACH(j, g->masked_rows)) {
+  for (size_t i = 0; i < g->masked_groups.n; i++)
+    for (size_t j = 0; j < g->masked_rows.n; j++) {
       c.groups = g->masked_groups.item[i];
       c.m = c.groups * g->masked_rows.item[j];
       c.max_rows = g->masked_rows.item[j] < 128 ? 128 : g->masked_rows.item[j];
@@ -168,8 +165,8 @@ void fc_shapes_grouped(fc_cases *list, const fc_grid *g) {
   for (size_t i = 0; i < sizeof sites / sizeof *sites; i++) {
     contiguous(list, g, &sites[i]);
     masked(list, g, &sites[i]);
-    for (EACH(j, g->wgrad_groups))
-      for (EACH(l, g->group_rows)) {
+    for (size_t j = 0; j < g->wgrad_groups.n; j++)
+      for (size_t l = 0; l < g->group_rows.n; l++) {
         fc_bench_case c = {.op = FC_BENCH_GROUPED_WGRAD, .site = sites[i].name, .dtype = g->gemm};
         c.m = sites[i].n;
         c.n = sites[i].k;
@@ -212,13 +209,15 @@ static void decode(fc_cases *list, const fc_grid *g, bool mla, int64_t batch, in
 
 void fc_shapes_attention(fc_cases *list, const fc_grid *g) {
   for (int mla = 0; mla < 2; mla++) {
-    for (EACH(i, g->prefill)) prefill(list, g, mla, g->prefill.item[i], g->prefill.item[i], false);
+    for (size_t i = 0; i < g->prefill.n; i++)
+      prefill(list, g, mla, g->prefill.item[i], g->prefill.item[i], false);
     int64_t longest = g->prefill.item[g->prefill.n - 1];
     for (int64_t part = 2; part <= 8; part *= 2)
       prefill(list, g, mla, longest / part, longest, false); /* chunks */
-    for (EACH(i, g->backward)) prefill(list, g, mla, g->backward.item[i], g->backward.item[i], true);
-    for (EACH(i, g->decode_batch))
-      for (EACH(j, g->decode_context)) {
+    for (size_t i = 0; i < g->backward.n; i++)
+      prefill(list, g, mla, g->backward.item[i], g->backward.item[i], true);
+    for (size_t i = 0; i < g->decode_batch.n; i++)
+      for (size_t j = 0; j < g->decode_context.n; j++) {
         int64_t batch = g->decode_batch.item[i], context = g->decode_context.item[j];
         if (batch * context <= g->most_cached) decode(list, g, mla, batch, context, 1, false);
       }
@@ -250,7 +249,7 @@ static void rope(fc_cases *list, const fc_grid *g, int64_t tokens) {
 
 void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
-  for (EACH(i, g->tokens)) {
+  for (size_t i = 0; i < g->tokens.n; i++) {
     int64_t t = g->tokens.item[i];
     fc_cases_add(
         list,
@@ -268,7 +267,7 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
   rowwise(list, FC_BENCH_QUANT_WEIGHT, "up", 2 * d->inter, d->hidden);
   if (!g->quick) rowwise(list, FC_BENCH_QUANT_WEIGHT, "down", d->hidden, d->inter);
   rowwise(list, FC_BENCH_QUANT_WEIGHT, "o_proj", d->hidden, d->heads * d->v);
-  for (EACH(i, g->sample_rows)) {
+  for (size_t i = 0; i < g->sample_rows.n; i++) {
     fc_bench_case c = {.op = FC_BENCH_CROSS_ENTROPY, .dtype = FC_DTYPE_BF16, .n = d->vocab};
     c.m = 4 * g->sample_rows.item[i];
     fc_cases_add(list, c);
@@ -277,7 +276,7 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
     c.m = g->sample_rows.item[i];
     fc_cases_add(list, c);
   }
-  for (EACH(i, g->parameters)) {
+  for (size_t i = 0; i < g->parameters.n; i++) {
     fc_bench_case c = {.op = FC_BENCH_ADAMW, .dtype = FC_DTYPE_BF16, .m = g->parameters.item[i]};
     fc_cases_add(list, c);
     c.dtype = FC_DTYPE_FP32;
@@ -293,7 +292,7 @@ void fc_shapes_routing(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
   static const fc_bench_op moves[] = {FC_BENCH_PERMUTE, FC_BENCH_PERMUTE_B, FC_BENCH_COMBINE,
                                       FC_BENCH_COMBINE_B};
-  for (EACH(i, g->tokens)) {
+  for (size_t i = 0; i < g->tokens.n; i++) {
     int64_t t = g->tokens.item[i];
     fc_bench_case c = {
         .op = FC_BENCH_TOPK, .dtype = FC_DTYPE_FP32, .m = t, .n = d->experts, .top_k = d->top_k};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shapes.h"
 
-/* Odd shapes, every operator, every format: what a kernel must get right before anything is timed.  Small
- * enough for the emulator. */
+/* Odd shapes, every operator, every format: what a kernel must get
+ * right before anything is timed.  Small enough for the emulator. */
 
 static const fc_dtype formats[] = {FC_DTYPE_FP32, FC_DTYPE_BF16, FC_DTYPE_FP8};
 
@@ -17,6 +17,24 @@ static void products(fc_cases *list, fc_dtype dtype) {
     c = (fc_bench_case){
         .op = FC_BENCH_GEMM_WGRAD, .dtype = dtype, .m = 128 * (1 + (int64_t)i % 2), .n = shape[i][1]};
     c.k = 128 * ((shape[i][0] + 127) / 128);
+    fc_cases_add(list, c);
+  }
+}
+
+/* Rows of the experts at the ends: none for most of them, and exactly a tile, a full slab. */
+static void grouped_ends(fc_cases *list, fc_dtype dtype) {
+  for (int full = 0; full < 2; full++) {
+    fc_bench_case c = {.dtype = dtype, .groups = full ? 2 : 8, .n = 256, .k = 128};
+    c.op = FC_BENCH_GROUPED;
+    c.m = full ? 256 : 3;
+    fc_cases_add(list, c);
+    c.op = FC_BENCH_GROUPED_MASKED;
+    c.max_rows = 128;
+    fc_cases_add(list, c);
+    c.op = FC_BENCH_GROUPED_WGRAD;
+    c.max_rows = 0;
+    c.k = c.m;
+    c.m = 128;
     fc_cases_add(list, c);
   }
 }
@@ -66,11 +84,8 @@ static void attention(fc_cases *list, fc_dtype dtype) {
 
 static void decode(fc_cases *list, fc_dtype dtype) {
   /* batch, heads, kv heads, q, s, ragged */
-  static const int64_t shape[][6] = {{3, 16, 2, 1, 130, 1},
-                                     {1, 8, 8, 2, 64, 0},
-                                     {2, 64, 8, 1, 33, 0},
-                                     {4, 128, 16, 2, 200, 1},
-                                     {1, 16, 4, 1, 1100, 0}};
+  static const int64_t shape[][6] = {{3, 16, 2, 1, 130, 1},   {1, 8, 8, 2, 64, 0}, {2, 64, 8, 1, 33, 0},
+                                     {4, 128, 16, 2, 200, 1}, {1, 8, 2, 1, 1, 0},  {1, 16, 4, 1, 1100, 0}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     fc_bench_case c = {.dtype = dtype, .kv_dtype = dtype, .batch = shape[i][0], .heads = shape[i][1]};
     c.kv_heads = shape[i][2];
@@ -94,6 +109,24 @@ static void decode(fc_cases *list, fc_dtype dtype) {
     c.k = 512;
     fc_cases_add(list, c);
   }
+}
+
+/* 8-bit caches beside wider queries. */
+static void decode_narrow(fc_cases *list, fc_dtype dtype) {
+  fc_bench_case c = {
+      .op = FC_BENCH_ATTENTION_DECODE, .dtype = dtype, .kv_dtype = FC_DTYPE_FP8, .ragged = true};
+  c.batch = 2;
+  c.heads = 8;
+  c.kv_heads = 2;
+  c.q = 2;
+  c.s = 150;
+  c.dk = c.dv = 128;
+  fc_cases_add(list, c);
+  c.op = FC_BENCH_MLA_DECODE;
+  c.kv_heads = 1;
+  c.dk = 576;
+  c.dv = 512;
+  fc_cases_add(list, c);
 }
 
 static void rowwise(fc_cases *list) {
@@ -165,9 +198,11 @@ void fc_shapes_tiny(fc_cases *list) {
   for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
     products(list, formats[i]);
     grouped(list, formats[i]);
+    grouped_ends(list, formats[i]);
     if (formats[i] == FC_DTYPE_FP8) continue;
     attention(list, formats[i]);
     decode(list, formats[i]);
+    decode_narrow(list, formats[i]);
   }
   rowwise(list);
   routing(list);

@@ -14,8 +14,8 @@ typedef struct {
   const char *source;
 } published;
 
-/* H800 SXM5 has the H100's SMs, clocks and HBM.  The gate is 90 % of each (design notes, kernels.md section
- * 3). */
+/* H800 SXM5 has the H100's SMs, clocks and HBM.  The gate is
+ * 90 % of each (design notes, kernels.md section 3). */
 static const published figures[] = {
     {"grouped contiguous, 4 x 8192 x 4096 x 7168", "grouped_gemm", "up", 32768, 4096, 4, 0, 0, 0, 1297e12,
      false, "DeepGEMM README, H800, Feb 2025"},

@@ -186,8 +186,8 @@ static int forward_launch(const fc_problem *p, const fc_args *args, void *state,
 /* --- backward ---
  *
  * A thread takes a key/value head: its keys, values and their gradients stay in scratch (binary32), queries
- * pass by: P = exp(Q K^T c - LSE)   dV += P^T dO   dP = dO V^T   dS = c P (dP - D)   dQ += dS K   dK += dS^T
- * Q */
+ * pass by:
+ *     P = exp(Q K^T c - LSE)   dV += P^T dO   dP = dO V^T   dS = c P (dP - D)   dQ += dS K   dK += dS^T Q */
 
 typedef struct {
   float *q, *d_o, *d_q, *score, *dp, *lse, *d; /* a query tile: [rows] of dk, dv, dk, KEYS, KEYS, 1, 1 */
@@ -197,7 +197,7 @@ typedef struct {
 
 static size_t backward_floats(const fc_bench_case *c) {
   int64_t rows = queries_of_tile(c) * (c->heads / c->kv_heads);
-  return (size_t)(rows * (2 * c->dk + c->dv + 2 * KEYS + 2) + 2 * c->s * (c->dk + c->dv) + c->dv);
+  return (size_t)(rows * (2 * (c->dk + KEYS + 1) + c->dv) + 2 * c->s * (c->dk + c->dv) + c->dv);
 }
 
 static gradients gradients_in(float *scratch, const fc_bench_case *c) {
@@ -321,7 +321,7 @@ static int backward_prepare(const fc_problem *p, const fc_args *args, const fc_m
   plan *s = *state;
   /* heads alone keep the threads busy when there are twice as many */
   int64_t heads = c->batch * c->kv_heads, tiles = (c->q + queries_of_tile(c) - 1) / queries_of_tile(c);
-  s->ranges = smaller(tiles, (2 * s->threads + heads - 1) / heads);
+  s->ranges = smaller(tiles, (2 * (int64_t)s->threads + heads - 1) / heads);
   if (s->ranges > 1) {
     s->part = malloc((size_t)(heads * s->ranges * c->s * (c->dk + c->dv)) * sizeof *s->part);
     if (!s->part) {

@@ -192,7 +192,7 @@ static int prepare(const fc_problem *p, const fc_args *args, const fc_machine *m
   plan *s = calloc(1, sizeof *s);
   if (!s) goto failed;
   s->threads = fc_flash_threads();
-  int64_t splits = (PARTS * s->threads + c->batch - 1) / c->batch;
+  int64_t splits = ((int64_t)PARTS * s->threads + c->batch - 1) / c->batch;
   s->pages = (p->rows[0] + splits - 1) / splits;
   s->splits = (p->rows[0] + s->pages - 1) / s->pages;
   s->scratch = fc_flash_scratch(s->threads, room_floats(c), &s->stride);

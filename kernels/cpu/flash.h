@@ -44,14 +44,13 @@ void fc_flash_load(float *out, const void *in, fc_elem elem, int64_t at, int64_t
 void fc_flash_store(void *out, fc_elem elem, int64_t at, int64_t step, const float *in, int64_t rows,
                     int64_t cols, const float *scale);
 
-/** What a row of queries has seen so far: maximum of scale * score (base 2) and sum of 2^(scale * score -
- * max). */
+/** What a row of queries has seen so far: maximum of scale *
+ *  score (base 2) and sum of 2^(scale * score - max). */
 typedef struct fc_flash_row {
   float max, sum;
 } fc_flash_row;
 
-/** Puts weights in place of n raw scores, zeros in place of those from `sees` on (any number: cut
- *  to 0 .. n).
+/** Puts weights in place of n raw scores, zeros in place of those from `sees` on (any number: cut to 0 .. n).
  *  @return by what the row's earlier output is to be multiplied; not 1 only when the maximum grew */
 float fc_flash_weights(fc_flash_row *row, float *score, int64_t n, int64_t sees, float scale);
 /** x *= by. */
@@ -63,8 +62,8 @@ float fc_flash_dot(const float *a, const float *b, int64_t n);
 /** Natural logarithm of the row's sum of exponentials. */
 float fc_flash_lse(const fc_flash_row *row);
 
-/** Backward: p [n] = 2^(scale * score - lse) of the first `sees` keys, 0 of the others; ds = p (dp - d) c in
- * place of dp.  lse in base 2. */
+/** Backward: p [n] = 2^(scale * score - lse) of the first `sees` keys, 0
+ *  of the others; ds = p (dp - d) c in place of dp.  lse in base 2. */
 void fc_flash_backward(float *score, float *dp, int64_t n, int64_t sees, float scale, float lse, float d,
                        float c);
 

@@ -13,8 +13,7 @@
 #endif
 
 /* Dense and grouped products.  "openblas": f32 by the library.  "openmp": any format, plain loops over rows
- * decoded to f32: the fallback where the library is missing, and an independent reader of the 8-bit layouts.
- */
+ * decoded to f32: where the library is missing, and an independent reader of the 8-bit layouts. */
 
 static int threads(void) {
 #ifdef _OPENMP
@@ -29,8 +28,8 @@ typedef struct {
   int64_t m, n, k;
   int64_t a_step, b_step, c_step; /* elements from a row to the next */
   const void *a, *b;              /* first elements */
-  float *c_f32;                   /* f32 result, or */
-  uint16_t *c_bf16;               /* bfloat16 result */
+  void *c;                        /* f32 or, where so said, bfloat16 */
+  bool c_narrow;
   const float *a_scale, *b_scale; /* of row 0, block 0; NULL: none */
   int64_t a_scale_row, a_scale_block;
   int64_t b_scale_row, b_scale_block; /* b_scale_row: of 128 rows where b has 128x128 scales */
@@ -47,10 +46,9 @@ static const void *element(const fc_problem *p, const void *base, int64_t index)
 }
 
 static void result_at(const fc_problem *p, const fc_args *args, int tensor, int64_t index, product *g) {
-  if (p->tensor[tensor].elem == FC_ELEM_F32)
-    g->c_f32 = (float *)args->at[tensor] + index;
-  else
-    g->c_bf16 = (uint16_t *)args->at[tensor] + index;
+  fc_elem elem = p->tensor[tensor].elem;
+  g->c = (char *)args->at[tensor] + (size_t)index * fc_elem_size(elem);
+  g->c_narrow = elem == FC_ELEM_BF16;
 }
 
 /* --- plain loops --- */
@@ -65,10 +63,12 @@ static float decoded(fc_dtype dtype, const void *x, int64_t i) {
 
 static void store(const product *g, int64_t row, int64_t col, float value) {
   int64_t at = row * g->c_step + col;
-  if (g->c_f32)
-    g->c_f32[at] = g->add ? g->c_f32[at] + value : value;
-  else
-    g->c_bf16[at] = fc_bf16_encode(value);
+  if (g->c_narrow) {
+    ((uint16_t *)g->c)[at] = fc_bf16_encode(value);
+    return;
+  }
+  float *c = g->c;
+  c[at] = g->add ? c[at] + value : value;
 }
 
 static float one_sum(const fc_problem *p, const product *g, int64_t row, int64_t col) {
@@ -104,11 +104,11 @@ static void by_library(const fc_problem *p, const product *g) {
   if (g->m == 0 || g->n == 0) return;
   if (g->m == 1) { /* one row: a matrix-vector product, which OpenBLAS streams without packing */
     cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)g->n, (int)g->k, 1, g->b, (int)g->b_step, g->a, 1, beta,
-                g->c_f32, 1);
+                g->c, 1);
     return;
   }
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)g->m, (int)g->n, (int)g->k, 1, g->a,
-              (int)g->a_step, g->b, (int)g->b_step, beta, g->c_f32, (int)g->c_step);
+              (int)g->a_step, g->b, (int)g->b_step, beta, g->c, (int)g->c_step);
 #else
   (void)g;
 #endif
@@ -214,7 +214,7 @@ static product group_product(const fc_problem *p, const fc_args *args, int64_t i
 
 /* Many experts: one thread an expert; few: all threads in each product. */
 static int grouped(const fc_problem *p, const fc_args *args, multiply run) {
-  bool many = p->c.groups >= 2 * threads();
+  bool many = p->c.groups >= 2 * (int64_t)threads();
   (void)many; /* without OpenMP nothing asks */
 #pragma omp parallel for schedule(dynamic, 1) if (many)
   for (int64_t i = 0; i < p->c.groups; i++) {

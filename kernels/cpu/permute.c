@@ -10,8 +10,7 @@
 #include <omp.h>
 #endif
 
-/* Rows to experts and back on CPU cores.  T tokens (k), R rows (m), H hidden (n), G experts, P padded rows.
- */
+/* Rows to experts and back on CPU cores. T tokens (k), R rows (m), H hidden (n), G experts, P padded rows. */
 
 enum { WORK = 65536, BLOCK = 512 };
 
@@ -25,8 +24,8 @@ static bool supports(const fc_problem *p, const fc_machine *machine, char *why) 
 
 /* --- permute: every part of the tokens counts, all counts are summed, every part places its rows --- */
 
-/* In parts, so that a part's rows follow those of the parts before it: the order is by token whatever the
- * number of threads. */
+/* In parts, so that a part's rows follow those of the parts before
+ * it: the order is by token whatever the number of threads. */
 static int64_t parts_of(const fc_bench_case *c) {
   int64_t parts = 1, room = WORK / c->groups;
 #ifdef _OPENMP

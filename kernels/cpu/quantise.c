@@ -76,7 +76,7 @@ FC_CLONES
 static void tile_columns(tile *t) {
   memset(t->amax, 0, sizeof t->amax);
   for (size_t i = 0; i < BLOCK; i++) {
-    const uint16_t *x = t->x[i];
+    const uint16_t *x = t->x[i]; /* cppcheck-suppress uninitvar ; tile_load has filled it */
     FC_SIMD
     for (size_t j = 0; j < BLOCK; j++) {
       uint16_t a = x[j] & 0x7fffu;
@@ -105,9 +105,9 @@ static inline void exchange(uint64_t *a, uint64_t *b, int shift, uint64_t low) {
 
 /* Transposes 8x8 bytes held in 8 words, byte j of word i: blocks of 4, of 2, then bytes. */
 static inline void transpose8(uint64_t w[8]) {
-  for (int i = 0; i < 4; i++) exchange(&w[i], &w[i + 4], 32, 0x00000000ffffffffu);
-  for (int i = 0; i < 4; i++) exchange(&w[i + (i & 2)], &w[i + (i & 2) + 2], 16, 0x0000ffff0000ffffu);
-  for (int i = 0; i < 4; i++) exchange(&w[2 * i], &w[2 * i + 1], 8, 0x00ff00ff00ff00ffu);
+  for (size_t i = 0; i < 4; i++) exchange(&w[i], &w[i + 4], 32, 0x00000000ffffffffu);
+  for (size_t i = 0; i < 4; i++) exchange(&w[i + (i & 2)], &w[i + (i & 2) + 2], 16, 0x0000ffff0000ffffu);
+  for (size_t i = 0; i < 4; i++) exchange(&w[2 * i], &w[2 * i + 1], 8, 0x00ff00ff00ff00ffu);
 }
 
 static bool is_little_endian(void) {

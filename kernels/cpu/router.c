@@ -5,8 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* Router and sampler on CPU cores.  T tokens (m), E experts (n), k experts a token; semantics: operators.h.
- */
+/* Router and sampler on CPU cores. T tokens (m), E experts (n), k experts a token; semantics: operators.h. */
 
 enum { EXPERTS_MAX = 1024, CHOICES_MAX = 32 };
 #define SCALING 2.5f
@@ -50,6 +49,7 @@ static void keep_groups(const float *choice, int64_t experts, int64_t groups, in
   for (int64_t g = 0; g < groups; g++) {
     float one = -INFINITY, two = size > 1 ? -INFINITY : 0;
     for (int64_t i = g * size; i < (g + 1) * size; i++) {
+      /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): groups * size <= experts are set */
       float low = fminf(one, choice[i]);
       one = fmaxf(one, choice[i]);
       if (size > 1) two = fmaxf(two, low);
@@ -65,6 +65,7 @@ static void route(const fc_bench_case *c, const float *logit, const float *bias,
   bool keep[EXPERTS_MAX] = {true};
   int64_t groups =
       c->route_groups > 1 && c->route_top > 0 && c->route_top < c->route_groups ? c->route_groups : 1;
+  if (c->n < 1 || c->top_k < 1) return;
   for (int64_t i = 0; i < c->n; i++) {
     s[i] = sigmoid(logit[i]);
     choice[i] = s[i] + bias[i];
@@ -74,6 +75,7 @@ static void route(const fc_bench_case *c, const float *logit, const float *bias,
   int64_t size = c->n / groups;
   for (int64_t g = 0; g < groups; g++)
     for (int64_t i = g * size; keep[g] && i < (g + 1) * size; i++)
+      /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): groups * size <= n are set */
       n = insert(best, idx, n, (int)c->top_k, choice[i], (int32_t)i);
   for (int i = 0; i < n; i++) sum += s[idx[i]];
   for (int i = 0; i < n; i++) w[i] = s[idx[i]] / sum * SCALING;
@@ -119,8 +121,8 @@ static int topk_b(const fc_problem *p, const fc_args *a, void *state, fc_queue q
 enum { KEPT = 50, RUN = 64 };
 #define TOP_P 0.95f
 
-/* The largest of a row.  Most runs hold nothing above the worst kept: their maximum, a vector reduction, says
- * so. */
+/* The largest of a row.  Most runs hold nothing above the
+ * worst kept: their maximum, a vector reduction, says so. */
 static int largest(const float *logit, int64_t n, float *best, int32_t *at) {
   int kept = 0;
   for (int64_t from = 0; from < n; from += RUN) {
@@ -137,9 +139,10 @@ static int largest(const float *logit, int64_t n, float *best, int32_t *at) {
 }
 
 static int32_t pick(const float *logit, int64_t n, float u) {
-  float best[KEPT], upto[KEPT], total = 0;
+  float best[KEPT], upto[KEPT] = {0}, total = 0;
   int32_t at[KEPT];
   int kept = largest(logit, n, best, at), cut = 0, i = 0;
+  if (kept == 0) return -1;
   for (int j = 0; j < kept; j++) upto[j] = total += expf(best[j] - best[0]);
   while (cut < kept - 1 && upto[cut] < TOP_P * total) cut++;
   while (i < cut && !(upto[i] > u * upto[cut])) i++;

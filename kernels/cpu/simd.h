@@ -6,10 +6,10 @@
 
 #include <fleetcast/kernels/formats.h>
 
-/** What the CPU's row kernels share: loops that compilers turn into vector instructions.  A kernel works on
- * one row or tile, without OpenMP inside, and is marked FC_CLONES: the compiler makes a version for each
- * vector extension, and the loader picks one (x86-64, GCC, glibc; elsewhere one version).  The versions may
- * sum in different orders. */
+/** What the CPU's row kernels share: loops that compilers turn into vector instructions.
+ *  A kernel works on one row or tile, without OpenMP inside, and is marked FC_CLONES: the
+ *  compiler makes a version for each vector extension, and the loader picks one (x86-64,
+ *  GCC, glibc; elsewhere one version).  The versions may sum in different orders. */
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__) &&                 \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -20,8 +20,10 @@
 
 #define FC_SIMD_PRAGMA(text) _Pragma(#text)
 #define FC_SIMD              FC_SIMD_PRAGMA(omp simd)
+/* NOLINTBEGIN(bugprone-macro-parentheses): a clause of OpenMP lists names, not expressions */
 #define FC_SIMD_SUM(x)       FC_SIMD_PRAGMA(omp simd reduction(+ : x))
 #define FC_SIMD_MAX(x)       FC_SIMD_PRAGMA(omp simd reduction(max : x))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /** Bits of |x|: ordered as |x| is, so that a largest magnitude is an integer maximum. */
 static inline uint32_t fc_magnitude_bits(float x) {
@@ -45,7 +47,7 @@ static inline uint8_t fc_e4m3_encode_flat(float x) {
   int32_t normal = ((a + 0x7ffff + ((a >> 20) & 1)) >> 20) - ((127 - 7) << 3);
   int32_t small = (int32_t)fc_float_bits(fc_float_of_bits((uint32_t)a) + 16384.0f) - 0x46800000;
   int32_t code = fc_most(normal, fc_least(small, 8));
-  int32_t nan = ((0x7f800000 - magnitude) >> 31) & 0x7f;
+  int32_t nan = -(int32_t)((uint32_t)(0x7f800000 - magnitude) >> 31) & 0x7f; /* a negative difference */
   return (uint8_t)(((bits >> 24) & 0x80u) | (uint32_t)(code | nan));
 }
 
@@ -69,8 +71,8 @@ static inline float fc_scale_of_bits(uint32_t amax) {
 /** e^x within 2 ulp for |x| < 87, saturated beyond; vectorises, as the library's does not.  e^x = 2^k e^r
  * with |r| <= ln 2 / 2, the Taylor polynomial of degree 7: its remainder there is below 6e-9. */
 static inline float fc_expf(float x) {
-  /* clamped as integers, where minima are no branches: 88 in the order of signed, -87 in that of unsigned
-   * ones */
+  /* clamped as integers, where minima are no branches: 88 in
+   * the order of signed, -87 in that of unsigned ones */
   uint32_t bits = (uint32_t)fc_least((int32_t)fc_float_bits(x), 0x42b00000);
   x = fc_float_of_bits(bits < 0xc2ae0000u ? bits : 0xc2ae0000u);
   float shifted = x * 1.44269504f + 12582912.0f; /* 1.5 2^23: the sum's last bits are the nearest integer */

@@ -16,10 +16,10 @@ static float row_max(const uint16_t *x, size_t n) {
   FC_SIMD_MAX(most)
   for (size_t j = 0; j < n; j++) {
     /* negative numbers in reverse: the order of floats is that of these integers */
-    int16_t bits = (int16_t)x[j], key = (int16_t)(bits ^ ((bits >> 15) & 0x7fff));
+    int16_t bits = (int16_t)x[j], key = (int16_t)(bits ^ (bits < 0 ? 0x7fff : 0));
     most = key > most ? key : most;
   }
-  return fc_bf16_decode((uint16_t)(most ^ ((most >> 15) & 0x7fff)));
+  return fc_bf16_decode((uint16_t)(most ^ (most < 0 ? 0x7fff : 0)));
 }
 
 FC_CLONES

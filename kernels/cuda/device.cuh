@@ -30,8 +30,9 @@
 /* --- host side ---
  *
  *  int FC_LAUNCH(kernel, dim3 grid, dim3 block, size_t shared_bytes, fc_queue queue, arguments...)
- *      Launches; raises the kernel's dynamic shared memory limit first when shared_bytes > 48 KiB.  0 or a
- *      cudaError.  A templated kernel goes in parentheses: FC_LAUNCH((gemm<128, 4>), ...).
+ *      Launches; raises the kernel's dynamic shared memory limit first where static and dynamic memory
+ *      together may exceed 48 KiB (static: at most 16 KiB where dynamic is used).  0 or a cudaError.
+ *      A templated kernel goes in parentheses: FC_LAUNCH((gemm<128, 4>), ...).
  *  FC_DYNAMIC_SHARED(type, name)     inside a kernel: the dynamic shared memory, 1,024-byte aligned
  *
  *  typedef ... fc_tensor_map         CUtensorMap; kernels take it as `const __grid_constant__ fc_tensor_map`

@@ -18,11 +18,17 @@ template <typename T> struct fc_exactly {
 template <typename... P>
 static inline int fc_launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, fc_queue queue,
                             typename fc_exactly<P>::type... arguments) {
-  if (shared_bytes >
-      48 * 1024) { /* what every device grants without asking; no stream operation: may be captured */
-    cudaError_t limit = cudaFuncSetAttribute((const void *)kernel,
-                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
-    if (limit != cudaSuccess) return (int)limit;
+  /* every device grants 48 KiB, the kernel's static arrays (16 KiB at most here) included, without asking;
+   * never lowered: a recorded graph may hold a larger launch.  No stream operations: may be captured */
+  if (shared_bytes > 32 * 1024) {
+    cudaFuncAttributes now;
+    cudaError_t error = cudaFuncGetAttributes(&now, (const void *)kernel);
+    if (error == cudaSuccess && now.maxDynamicSharedSizeBytes < (int)(shared_bytes + now.sharedSizeBytes)) {
+      int most = now.maxDynamicSharedSizeBytes > (int)shared_bytes ? now.maxDynamicSharedSizeBytes
+                                                                   : (int)shared_bytes;
+      error = cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+    }
+    if (error != cudaSuccess) return (int)error;
   }
   void *pointers[sizeof...(P) + 1] = {(void *)&arguments..., nullptr};
   return (int)cudaLaunchKernel((const void *)kernel, grid, block, pointers, shared_bytes,
@@ -264,9 +270,13 @@ __device__ __forceinline__ void fc_stmatrix_x4(void *shared, const uint32_t (&r)
 /* --- conversions, special functions, cache hints --- */
 
 __device__ __forceinline__ uint16_t fc_pack_e4m3(float low, float high) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 890
   uint16_t packed; /* the first source goes to the upper half */
   asm("cvt.rn.satfinite.e4m3x2.f32 %0, %2, %1;" : "=h"(packed) : "f"(low), "f"(high));
   return packed;
+#else /* before Ada there is no instruction for it */
+  return (uint16_t)(fc_e4m3_encode(low) | fc_e4m3_encode(high) << 8);
+#endif
 }
 
 __device__ __forceinline__ uint32_t fc_pack_bf16(float low, float high) {

@@ -115,7 +115,7 @@ __device__ __forceinline__ void load(const fc_decode &d, fc_decode_walk walk, un
                                      shared_tail *tail, const fc_tensor_map *map_q,
                                      const fc_tensor_map *map_page) {
   fc_decode_piece piece;
-  uint32_t used[2] = {0, 0}, pieces = 0;
+  uint32_t used = 0, pieces = 0; /* bit b: page b's room has been used an odd number of times */
   while (fc_decode_next(d, &walk, &piece)) {
     const int32_t *table = d.table + (int64_t)piece.sequence * d.max_pages;
     int next = table[piece.first];
@@ -129,7 +129,8 @@ __device__ __forceinline__ void load(const fc_decode &d, fc_decode_walk walk, un
       if (i + 1 < piece.last) next = table[i + 1]; /* known before there is room for it */
       unsigned char *page = shared + AT_PAGE + b * PAGE_BYTES;
       uint64_t *full = tail->full[b], *empty = tail->empty[b];
-      uint32_t parity = (used[b]++ & 1) ^ 1;
+      uint32_t parity = (used >> b & 1) ^ 1;
+      used ^= 1u << b;
       int early = b == 0 ? LEFT : RIGHT; /* each warpgroup first finishes its half of its own page */
       fc_mbarrier_wait(&empty[ROPE], parity);
       load_group(page, full, map_page, 8, 1, y);

@@ -6,8 +6,8 @@
 
 #include "cublaslt_product.h"
 
-/* Dense products by cuBLASLt: one call each.  Letters and layouts: operators.h; what cuBLASLt asks for:
- * cublaslt_product.h. */
+/* Dense products by cuBLASLt: one call each.  Letters and layouts:
+ * operators.h; what cuBLASLt asks for: cublaslt_product.h. */
 
 static bool is_absorb(const fc_problem *p) {
   return p->c.op == FC_BENCH_ABSORB_K || p->c.op == FC_BENCH_ABSORB_V;
@@ -20,7 +20,7 @@ static int64_t rows_of(const fc_problem *p) {
 
 static bool supports(const fc_problem *p, const fc_machine *machine, char *why) {
   if (is_absorb(p) && p->c.dtype == FC_DTYPE_FP8) {
-    snprintf(why, FC_WHY, "absorbed projections have no fp8 scales");
+    (void)snprintf(why, FC_WHY, "absorbed projections have no fp8 scales");
     return false;
   }
   return fc_lt_supports(&p->c, rows_of(p), p->c.n, p->c.k, machine, why);
@@ -55,7 +55,7 @@ static int prepare(const fc_problem *p, const fc_args *args, const fc_machine *m
   (void)machine;
   fc_lt_plan *plan = malloc(sizeof *plan);
   if (!plan) {
-    snprintf(why, FC_WHY, "out of memory");
+    (void)snprintf(why, FC_WHY, "out of memory");
     return 1;
   }
   fc_lt_product x = product_of(p, args);

@@ -51,7 +51,7 @@ static int read_routing(const fc_problem *p, const fc_args *args, loop *l, char 
     if (is_masked(p)) l->first[g] = (int32_t)(g * p->c.max_rows);
     int64_t end = l->count[g] + (is_masked(p) ? 0 : (int64_t)l->first[g]);
     if (l->count[g] < 0 || l->first[g] < 0 || end > limit) {
-      snprintf(why, FC_WHY, "expert %d: %d rows do not fit", (int)g, l->count[g]);
+      (void)snprintf(why, FC_WHY, "expert %d: %d rows do not fit", (int)g, l->count[g]);
       return 1;
     }
   }
@@ -158,7 +158,7 @@ static int prepare(const fc_problem *p, const fc_args *args, const fc_machine *m
   if (!l || !routing) {
     free(routing);
     free(l);
-    snprintf(why, FC_WHY, "out of memory");
+    (void)snprintf(why, FC_WHY, "out of memory");
     return 1;
   }
   l->count = routing;

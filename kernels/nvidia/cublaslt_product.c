@@ -11,20 +11,20 @@ bool fc_lt_supports(const fc_bench_case *c, int64_t m, int64_t n, int64_t k, con
   const fc_cublaslt *lt = fc_cublaslt_open();
   why[0] = '\0';
   if (lt->missing[0])
-    snprintf(why, FC_WHY, "%s", lt->missing);
+    (void)snprintf(why, FC_WHY, "%s", lt->missing);
   else if (machine->capability == 0)
-    snprintf(why, FC_WHY, "no CUDA device");
+    (void)snprintf(why, FC_WHY, "no CUDA device");
   else if (c->dtype != FC_DTYPE_BF16 && c->dtype != FC_DTYPE_FP8)
-    snprintf(why, FC_WHY, "operands are neither bf16 nor fp8");
+    (void)snprintf(why, FC_WHY, "operands are neither bf16 nor fp8");
   else if (c->dtype == FC_DTYPE_BF16 && machine->capability < 80)
-    snprintf(why, FC_WHY, "bf16 products need compute capability 8.0");
+    (void)snprintf(why, FC_WHY, "bf16 products need compute capability 8.0");
   else if (c->dtype == FC_DTYPE_FP8 && machine->capability != 90)
-    snprintf(why, FC_WHY, "fp8 with block scales needs compute capability 9.0");
+    (void)snprintf(why, FC_WHY, "fp8 with block scales needs compute capability 9.0");
   else if (c->dtype == FC_DTYPE_FP8 && lt->version < 120900)
-    snprintf(why, FC_WHY,
-             "fp8 with block scales needs cuBLASLt 12.9"); /* @source NVIDIA blog on cuBLAS 12.9 */
+    (void)snprintf(why, FC_WHY,
+                   "fp8 with block scales needs cuBLASLt 12.9"); /* @source NVIDIA blog on cuBLAS 12.9 */
   else if (c->dtype == FC_DTYPE_FP8 && (m % 4 != 0 || n % 8 != 0 || k % 16 != 0))
-    snprintf(why, FC_WHY, "fp8 with block scales needs m a multiple of 4, n of 8, k of 16");
+    (void)snprintf(why, FC_WHY, "fp8 with block scales needs m a multiple of 4, n of 8, k of 16");
   return why[0] == '\0';
 }
 
@@ -204,7 +204,7 @@ int fc_lt_plan_init(fc_lt_plan *plan, const fc_lt_product *x, const fc_lt_plan *
   const fc_cublaslt_device *device = fc_cublaslt_device_open();
   memset(plan, 0, sizeof *plan);
   if (device->missing[0]) {
-    snprintf(why, FC_WHY, "%s", device->missing);
+    (void)snprintf(why, FC_WHY, "%s", device->missing);
     return 1;
   }
   progress p = {.lt = fc_cublaslt_open(), .why = why};

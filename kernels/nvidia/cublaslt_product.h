@@ -5,7 +5,7 @@
 #include "dynamic.h"
 
 /** One product  c = a b^T  or  c += a b^T  by cuBLASLt: what its implementations of dense and of grouped
- * products are made of.  a [m,k], b [n,k], c [m,n] as elsewhere in kernels/: row-major.
+ *  products are made of.  a [m,k], b [n,k], c [m,n] as elsewhere in kernels/: row-major.
  *
  *  cuBLASLt is column-major and computes D[M,N] = op(A) op(B).  Our c read column-major is c^T [n,m], so
  *      A = our b, column-major [k,n], op T        M = n
@@ -14,16 +14,15 @@
  *  which is "TN", the one form that FP8 has on compute capability 9.0.
  *
  *  Scales of FP8 operands.  @source cuBLAS documentation, "128-element 1D and 128x128 2D block scaling for
- * FP8 data types" and its "scaling factors layouts":
- *   - modes (A, B) may be (VEC128, VEC128), (VEC128, BLK128x128), (BLK128x128, VEC128); not BLK128x128 twice:
- * so our weights' 128x128 scales go with A, our activations' 1x128 with B, and there is no need to swap;
- *   - VEC128_32F: M-major [M,L], for B N-major [N,L], L = ceil(K/128), with no stride of their own: our
- * 1x128, [blk(k), rows], when the product takes all the rows of the scales' matrix.  A part of it needs a
- * copy;
- *   - BLK128x128_32F: K-major, L rounded up to 4 between columns, [ceil(M/128)] columns: our 128x128;
- *   - M and N are multiples of 4; scales start at 16 bytes; D is bf16, fp16 or f32; compute capability 9.0
- * only;
- *   - all FP8 products: dimensions and addresses are multiples of 16 bytes ("tensor core usage"). */
+ *  FP8 data types" and its "scaling factors layouts":
+ *  - modes (A, B) may be (VEC128, VEC128), (VEC128, BLK128x128), (BLK128x128, VEC128); not BLK128x128 twice:
+ *    so our weights' 128x128 scales go with A, our activations' 1x128 with B, and there is no need to swap;
+ *  - VEC128_32F: M-major [M,L], for B N-major [N,L], L = ceil(K/128), with no stride of their own: our 1x128,
+ *    [blk(k), rows], when the product takes all the rows of the scales' matrix.  A part of it needs a copy;
+ *  - BLK128x128_32F: K-major, L rounded up to 4 between columns, [ceil(M/128)] columns: our 128x128;
+ *  - M and N are multiples of 4; scales start at 16 bytes; D
+ *    is bf16, fp16 or f32; compute capability 9.0 only;
+ *  - all FP8 products: dimensions and addresses are multiples of 16 bytes ("tensor core usage"). */
 typedef struct fc_lt_product {
   bool fp8;        /* e4m3 with scales; else bf16 */
   bool b_blocks;   /* scales of b are 128x128; else 1x128 */

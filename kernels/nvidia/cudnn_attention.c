@@ -12,10 +12,10 @@ extern const fc_implementations fc_nvidia_cudnn;
 
 /* Attention by cuDNN: graphs of cudnn_attention_graph.h, compiled by cuDNN for the shape at hand.
  *
- * What to expect of 9.19 on compute capability 9.0, by the names of the kernels that it builds
- * (tests/gpu/cudnn_plans.c): prefill and backward, 192/128 and 128/128, warpgroup products (sm90, wgmma);
- * decode of one query and all of absorbed MLA, the older instructions (sm80, wmma): there an oracle, not a
- * yardstick. */
+ * What to expect of 9.19 on compute capability 9.0, by the names of the kernels that
+ * it builds (tests/gpu/cudnn_plans.c): prefill and backward, 192/128 and 128/128,
+ * warpgroup products (sm90, wgmma); decode of one query and all of absorbed MLA, the
+ * older instructions (sm80, wmma): there an oracle, not a yardstick. */
 
 /* --- plans --- */
 
@@ -61,7 +61,7 @@ static int plan_memory(plan *p, char *why) {
   p->q_each = (char *)p->row_sum + sums;
   int32_t *q = malloc((size_t)a->b * sizeof *q);
   if (!q) {
-    snprintf(why, FC_WHY, "out of memory");
+    (void)snprintf(why, FC_WHY, "out of memory");
     return 1;
   }
   for (int64_t i = 0; i < a->b; i++) q[i] = (int32_t)a->q;
@@ -73,7 +73,7 @@ static int plan_memory(plan *p, char *why) {
 static plan *plan_make(const fc_dnn_attention *a, bool backward, cudnnHandle_t handle, char *why) {
   plan *p = calloc(1, sizeof *p);
   if (!p) {
-    snprintf(why, FC_WHY, "out of memory");
+    (void)snprintf(why, FC_WHY, "out of memory");
     return NULL;
   }
   p->users = 1;
@@ -90,7 +90,7 @@ static plan *plan_make(const fc_dnn_attention *a, bool backward, cudnnHandle_t h
     of = &p->gradient;
   }
   if (failed)
-    snprintf(why, FC_WHY, "%s", of->why);
+    (void)snprintf(why, FC_WHY, "%s", of->why);
   else
     failed = plan_memory(p, why);
   if (!failed) return p;
@@ -112,8 +112,8 @@ static bool is_paged(const fc_problem *p) {
   return p->c.op == FC_BENCH_ATTENTION_DECODE || p->c.op == FC_BENCH_MLA_DECODE;
 }
 
-/* Sizes as the tensors have them: Q [b,q,h,dk], K [b,s,g,dk] or pages [pages,64,g,dk] (absorbed MLA: g = 1).
- */
+/* Sizes as the tensors have them: Q [b,q,h,dk], K [b,s,g,dk]
+ * or pages [pages,64,g,dk] (absorbed MLA: g = 1). */
 static fc_dnn_attention shape_of(const fc_problem *p) {
   const int64_t *q = p->tensor[FC_ATTN_Q].dim, *k = p->tensor[FC_ATTN_K].dim, *o = p->tensor[FC_ATTN_O].dim;
   fc_dnn_attention a = {.b = q[0], .q = q[1], .h = q[2], .dk = q[3], .g = k[2], .s = k[1], .dv = o[3]};
@@ -136,20 +136,21 @@ static bool supports(const fc_problem *p, const fc_machine *machine, char *why) 
   fc_dnn_attention a = shape_of(p);
   why[0] = '\0';
   if (lib->missing[0])
-    snprintf(why, FC_WHY, "%s", lib->missing);
+    (void)snprintf(why, FC_WHY, "%s", lib->missing);
   else if (machine->capability == 0)
-    snprintf(why, FC_WHY, "no CUDA device");
+    (void)snprintf(why, FC_WHY, "no CUDA device");
   else if (machine->capability < 80)
-    snprintf(why, FC_WHY, "bf16 attention needs compute capability 8.0");
+    (void)snprintf(why, FC_WHY, "bf16 attention needs compute capability 8.0");
   else if (p->c.dtype != FC_DTYPE_BF16 || (is_paged(p) && p->c.kv_dtype != FC_DTYPE_BF16))
-    snprintf(why, FC_WHY, "operands are not bf16");
+    (void)snprintf(why, FC_WHY, "operands are not bf16");
   else if (lib->version < 91002) /* @source cudnn-frontend: 9.10.0 and 9.10.1 are wrong, 9.9 lacks shapes */
-    snprintf(why, FC_WHY, "cuDNN is older than 9.10.2");
+    (void)snprintf(why, FC_WHY, "cuDNN is older than 9.10.2");
   else if (a.h % a.g != 0 || a.dk % 8 != 0 || a.dv % 8 != 0)
-    snprintf(why, FC_WHY, "cuDNN wants whole groups of heads, sizes that are multiples of 8");
+    (void)snprintf(why, FC_WHY, "cuDNN wants whole groups of heads, sizes that are multiples of 8");
   else if (is_backward(p) && a.s % 128 != 0 &&
            lib->version < 91600) /* @source cudnn-frontend, its workaround */
-    snprintf(why, FC_WHY, "backward of a context that is no multiple of 128 is wrong before cuDNN 9.16");
+    (void)snprintf(why, FC_WHY,
+                   "backward of a context that is no multiple of 128 is wrong before cuDNN 9.16");
   return why[0] == '\0';
 }
 
@@ -200,7 +201,7 @@ static int pack_gradient(const fc_args *args, plan *l, cudnnBackendDescriptor_t 
 static int run_forward(const fc_problem *p, const fc_args *args, plan *l, cudnnHandle_t handle, char *why) {
   cudnnBackendDescriptor_t pack = NULL;
   if (pack_forward(p, args, l, &pack)) {
-    snprintf(why, FC_WHY, "%s", l->forward.why);
+    (void)snprintf(why, FC_WHY, "%s", l->forward.why);
     return 1;
   }
   cudaError_t error = cudaDeviceSynchronize(); /* whatever filled the inputs, on whichever stream */
@@ -209,7 +210,8 @@ static int run_forward(const fc_problem *p, const fc_args *args, plan *l, cudnnH
   fc_cudnn_open()->cudnnBackendDestroyDescriptor(pack);
   if (error != cudaSuccess) return fc_cuda_failed("forward pass", error, why);
   if (status)
-    snprintf(why, FC_WHY, "forward pass: %s", fc_cudnn_open()->cudnnGetErrorString((cudnnStatus_t)status));
+    (void)snprintf(why, FC_WHY, "forward pass: %s",
+                   fc_cudnn_open()->cudnnGetErrorString((cudnnStatus_t)status));
   return status ? 1 : 0;
 }
 
@@ -218,24 +220,25 @@ static int prepare(const fc_problem *p, const fc_args *args, const fc_machine *m
   (void)machine;
   const fc_cudnn_device *device = fc_cudnn_device_open();
   if (device->missing[0]) {
-    snprintf(why, FC_WHY, "%s", device->missing);
+    (void)snprintf(why, FC_WHY, "%s", device->missing);
     return 1;
   }
   call *c = calloc(1, sizeof *c);
   if (!c) {
-    snprintf(why, FC_WHY, "out of memory");
+    (void)snprintf(why, FC_WHY, "out of memory");
     return 1;
   }
   const call *first = *state;
   fc_dnn_attention a = shape_of(p);
   c->plan = first ? first->plan : plan_make(&a, is_backward(p), device->handle, why);
   int failed = c->plan == NULL;
-  if (first) c->plan->users++;
+  if (first && !failed) c->plan->users++;
   if (!failed && is_backward(p)) failed = run_forward(p, args, c->plan, device->handle, why);
   if (!failed) {
     failed =
         is_backward(p) ? pack_gradient(args, c->plan, &c->pack) : pack_forward(p, args, c->plan, &c->pack);
-    if (failed) snprintf(why, FC_WHY, "%s", is_backward(p) ? c->plan->gradient.why : c->plan->forward.why);
+    if (failed)
+      (void)snprintf(why, FC_WHY, "%s", is_backward(p) ? c->plan->gradient.why : c->plan->forward.why);
   }
   if (failed)
     release(c);

@@ -6,14 +6,14 @@
 
 #if defined(FC_HAVE_CUDNN)
 
-/** Attention as graphs of cuDNN operations, bf16 with binary32 inside, causal: query i of q sees keys 0 ..
- * s-q+i.
+/** Attention as graphs of cuDNN operations, bf16 with binary32
+ *  inside, causal: query i of q sees keys 0 .. s-q+i.
  *
  *  cuDNN recognises these patterns and runs them as one kernel (backward: three).  cuDNN 9.19's single-node
- * attention takes no causal mask (9.21's does), hence the composite.
+ *  attention takes no causal mask (9.21's does), hence the composite.
  *  @source the form of the patterns (which operation feeds which, tensors that must not be virtual, the
- * mask's order: row + s - q >= column) is what cudnn-frontend emits below 9.21: NVIDIA/cudnn-frontend,
- *  scaled_dot_product_flash_attention.h, softmax.h, diagonal_band_mask.h, MIT licence; restated here for C.
+ *    mask's order: row + s - q >= column) is what cudnn-frontend emits below 9.21: NVIDIA/cudnn-frontend,
+ *    scaled_dot_product_flash_attention.h, softmax.h, diagonal_band_mask.h, MIT licence; restated here for C.
  *
  *  Letters as in operators.h: b sequences, h query heads, g key heads, q queries, s keys, dk, dv. */
 typedef struct fc_dnn_attention {
@@ -37,8 +37,8 @@ typedef struct fc_dnn_attention_tensors {
 /** o = softmax(scale q k^T) v and lse = ln sum exp.  Contiguous or paged. */
 fc_dnn_attention_tensors fc_dnn_attention_forward(fc_dnn_graph *graph, const fc_dnn_attention *a);
 
-/** dq, dk, dv from q, k, v, o, lse, do.  Contiguous.  The order of sums into dq is not fixed (no
- * determinism). */
+/** dq, dk, dv from q, k, v, o, lse, do.  Contiguous.  The
+ *  order of sums into dq is not fixed (no determinism). */
 fc_dnn_attention_tensors fc_dnn_attention_backward(fc_dnn_graph *graph, const fc_dnn_attention *a);
 
 #endif

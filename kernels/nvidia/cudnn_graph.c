@@ -13,8 +13,8 @@ static void fail(fc_dnn_graph *g, const char *what, cudnnStatus_t status) {
   char detail[256] = "";
   g->lib->cudnnGetLastErrorString(detail, sizeof detail);
   g->failed = true;
-  snprintf(g->why, FC_WHY, "%s: %s%s%.90s", what, g->lib->cudnnGetErrorString(status), detail[0] ? ": " : "",
-           detail);
+  (void)snprintf(g->why, FC_WHY, "%s: %s%s%.90s", what, g->lib->cudnnGetErrorString(status),
+                 detail[0] ? ": " : "", detail);
 }
 
 /* The graph owns it; NULL on failure. */
@@ -34,7 +34,7 @@ static void set(fc_dnn_graph *g, cudnnBackendDescriptor_t d, cudnnBackendAttribu
                 cudnnBackendAttributeType_t type, int64_t n, const void *value) {
   if (g->failed) return;
   char what[48];
-  snprintf(what, sizeof what, "cuDNN attribute %d", (int)name);
+  (void)snprintf(what, sizeof what, "cuDNN attribute %d", (int)name);
   fail(g, what, g->lib->cudnnBackendSetAttribute(d, name, type, n, value));
 }
 

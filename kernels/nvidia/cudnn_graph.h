@@ -7,10 +7,10 @@
 #if defined(FC_HAVE_CUDNN)
 
 /** A graph of cuDNN operations through the C backend API (cudnn_backend.h): tensors, operations, plan,
- * execution. Errors stick: the first one is kept in `why`, later calls do nothing, and plan() reports it.
+ *  execution. Errors stick: the first one is kept in `why`, later calls do nothing, and plan() reports it.
  *
  *  Tensors have four dimensions and are named by a number > 0; 0 is "none".  A virtual tensor lives only
- * inside the graph.  Scalars are read from the host when the graph runs. */
+ *  inside the graph.  Scalars are read from the host when the graph runs. */
 
 enum { FC_DNN_TENSORS = 80, FC_DNN_OPERATIONS = 48, FC_DNN_KEPT = 160 };
 
@@ -69,16 +69,16 @@ void fc_dnn_reshape_add(fc_dnn_graph *g, int x, int y);
 /** y = the pages of `container` that `table` names, `lengths` rows of each batch. */
 void fc_dnn_paged_add(fc_dnn_graph *g, int container, int lengths, int table, int y);
 
-/** Chooses an engine: heuristic A first, then the fallback list, the first whose plan can be built.  Exactly
- * one of handle and device is given; device: a finalised CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, for machines
- * without a GPU.
+/** Chooses an engine: heuristic A first, then the fallback list, the first
+ *  whose plan can be built.  Exactly one of handle and device is given; device:
+ *  a finalised CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, for machines without a GPU.
  *  @return 0, or 1 with the reason in g->why */
 int fc_dnn_plan(fc_dnn_graph *g, cudnnHandle_t handle, cudnnBackendDescriptor_t device);
 
 /** Where a tensor lies; before pack(). */
 void fc_dnn_bind(fc_dnn_graph *g, int tensor, void *address);
-/** Collects the bound addresses for execute(): one plan serves many.  The caller destroys `pack` before the
- * graph.
+/** Collects the bound addresses for execute(): one plan
+ *  serves many.  The caller destroys `pack` before the graph.
  *  @return 0, or 1 with the reason in g->why */
 int fc_dnn_pack(fc_dnn_graph *g, void *workspace, cudnnBackendDescriptor_t *pack);
 /** Queues the plan on the stream.  @return 0 or a cudnnStatus_t */

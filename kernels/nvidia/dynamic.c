@@ -22,7 +22,7 @@ static void *open_library(const char *versioned, const char *plain) {
   if (!library) library = dlopen(plain, RTLD_NOW | RTLD_LOCAL);
   if (library) return library;
   char path[256];
-  snprintf(path, sizeof path, "%s/%s", FC_CUDA_LIBRARIES, versioned);
+  (void)snprintf(path, sizeof path, "%s/%s", FC_CUDA_LIBRARIES, versioned);
   return dlopen(path, RTLD_NOW | RTLD_LOCAL);
 }
 
@@ -30,13 +30,13 @@ static void load(void *table, char *missing, const char *versioned, const char *
                  size_t n) {
   void *library = open_library(versioned, plain);
   if (!library) {
-    snprintf(missing, FC_WHY, "%s is not found", versioned);
+    (void)snprintf(missing, FC_WHY, "%s is not found", versioned);
     return;
   }
   for (size_t i = 0; i < n; i++) {
     void *address = dlsym(library, symbols[i].name);
     if (!address) {
-      snprintf(missing, FC_WHY, "%s has no %s", versioned, symbols[i].name);
+      (void)snprintf(missing, FC_WHY, "%s has no %s", versioned, symbols[i].name);
       return;
     }
     /* ISO C converts no object pointer to a function pointer; POSIX has them alike */
@@ -123,7 +123,7 @@ static void cudnn_device_make(void) {
   }
   cudnnStatus_t status = library->cudnnCreate(&d->handle);
   if (status != CUDNN_STATUS_SUCCESS)
-    snprintf(d->missing, FC_WHY, "cudnnCreate: %.120s", library->cudnnGetErrorString(status));
+    (void)snprintf(d->missing, FC_WHY, "cudnnCreate: %.120s", library->cudnnGetErrorString(status));
 }
 
 const fc_cudnn_device *fc_cudnn_device_open(void) {
@@ -138,8 +138,8 @@ const fc_cudnn_device *fc_cudnn_device_open(void) {
 static void version_text(char *text, size_t size, const char *name, size_t version) {
   size_t used = strlen(text);
   if (used < size)
-    snprintf(text + used, size - used, "%s%s %zu.%zu.%zu", used ? ", " : "", name, version / 10000,
-             version / 100 % 100, version % 100);
+    (void)snprintf(text + used, size - used, "%s%s %zu.%zu.%zu", used ? ", " : "", name, version / 10000,
+                   version / 100 % 100, version % 100);
 }
 
 void fc_nvidia_versions(char *text, size_t size) {
@@ -154,11 +154,11 @@ void fc_nvidia_versions(char *text, size_t size) {
 }
 
 int fc_cuda_failed(const char *what, cudaError_t error, char *why) {
-  snprintf(why, FC_WHY, "%s: %s", what, cudaGetErrorString(error));
+  (void)snprintf(why, FC_WHY, "%s: %s", what, cudaGetErrorString(error));
   return 1;
 }
 
 int fc_cublaslt_failed(const char *what, cublasStatus_t status, char *why) {
-  snprintf(why, FC_WHY, "%s: %s", what, fc_cublaslt_open()->cublasLtGetStatusName(status));
+  (void)snprintf(why, FC_WHY, "%s: %s", what, fc_cublaslt_open()->cublasLtGetStatusName(status));
   return 1;
 }

@@ -4,14 +4,14 @@
 
 #include <stddef.h>
 
-/** NVIDIA's libraries, opened at run time: cuBLASLt alone is half a gigabyte, and a program that only
- * simulates must start without it.  A library that is absent is a reason, not a failure.  Headers are needed
- * to build.
+/** NVIDIA's libraries, opened at run time: cuBLASLt alone is half a gigabyte,
+ *  and a program that only simulates must start without it.  A library that
+ *  is absent is a reason, not a failure.  Headers are needed to build.
  *
- *  The tables below are the one state of this folder: filled once, on first use (thread-safe), never changed
- *  after that, kept to the end of the process.  What is made on the device (the handles, the work space that
- * all products share) is made once, too, by the first prepare(); launches on one queue at a time may use it.
- */
+ *  The tables below are the one state of this folder: filled once, on first use
+ *  (thread-safe), never changed after that, kept to the end of the process.  What is
+ *  made on the device (the handles, the work space that all products share) is made
+ *  once, too, by the first prepare(); launches on one queue at a time may use it. */
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -34,6 +34,7 @@
 
 #include <fleetcast/kernels/implementation.h>
 
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a member's name */
 #define FC_DYNAMIC_MEMBER(name) __typeof__(name) *name;
 
 /* --- cuBLASLt --- */
@@ -115,8 +116,8 @@ const fc_cudnn_device *fc_cudnn_device_open(void);
 /** What is there, for the `library` column: "cuBLASLt 13.1.0, cuDNN 9.19.0"; absent ones are left out. */
 void fc_nvidia_versions(char *text, size_t size);
 
-/** "FUNCTION: reason" into why [FC_WHY], for CUDA's and cuBLASLt's statuses.  @return 1, for prepare() to
- * pass on */
+/** "FUNCTION: reason" into why [FC_WHY], for CUDA's and
+ *  cuBLASLt's statuses.  @return 1, for prepare() to pass on */
 int fc_cuda_failed(const char *what, cudaError_t error, char *why);
 int fc_cublaslt_failed(const char *what, cublasStatus_t status, char *why);
 

@@ -63,18 +63,18 @@ static void prefill_reference(const fc_problem *p, size_t unit, fc_expect *e) {
  *      dQ_i = c sum_j dS_ij K_j    dK_j = c sum_i dS_ij Q_i    dV_j = sum_i P_ij dO_i
  *
  *  Where it errs, in the letters of softmax.h; implementations read O and LSE of their own forward pass:
- *   1. P_ij = exp(s_ij - LSE_i): relative delta_ij (score), S (exp) and L_i, the error of LSE_i with its
- * rounding.
+ *   1. P_ij = exp(s_ij - LSE_i): relative delta_ij (score), S (exp) and L_i, LSE_i's error and rounding.
  *   2. D_i: O_i errs as softmax.h says, and is rounded to X.  Through sum_d dO_id the rounding of P becomes
- *      4 sqrt(sum_j P_ij^2 (delta_ij + B)^2 dP_ij^2), the rounding of O 4 B' sqrt(sum_d dO_id^2 O_id^2) (B':
- * half a step of X), the accumulation of O X(n, U, max|dO_id| sqrt(sum_j P_ij |V_j|^2)) (independent columns,
- *      (sum_j P_ij |V_jd|)^2 <= sum_j P_ij V_jd^2), the scalar product X(dv, u, |dO_i| |O_i|).
+ *      4 sqrt(sum_j P_ij^2 (delta_ij + B)^2 dP_ij^2), the rounding of O 4 B' sqrt(sum_d dO_id^2 O_id^2)
+ *      (B': half a step of X), the accumulation of O X(n, U, max|dO_id| sqrt(sum_j P_ij |V_j|^2))
+ *      (independent columns, (sum_j P_ij |V_jd|)^2 <= sum_j P_ij V_jd^2), the scalar product
+ *      X(dv, u, |dO_i| |O_i|).
  *   3. dP_ij: X(dv, U, |dO_i| |V_j|); the difference: 2 u of its operands.
  *   4. P and dS are rounded to bfloat16 before they enter a product on tensor cores: relative B each.
  *   5. The sums over j or i, also when blocks are added by binary32 atomics: X(n, U, sum of magnitudes); with
  *      several query heads to a key head, parts may be rounded to X before they are added.
- *  Errors of one pair (i, j) are independent of another's; those of a row (L_i, D_i) are common to its pairs:
- * they add up in dQ_i, where they multiply known sums, and are independent terms in dK_j and dV_j. */
+ *  Errors of one pair (i, j) are independent of another's; those of a row (L_i, D_i) are common to its
+ *  pairs: they add up in dQ_i, where they multiply known sums, and are independent terms in dK_j and dV_j. */
 
 /* Rows of each gradient that are looked at in a large problem. */
 enum { SAMPLE = 24 };
@@ -277,7 +277,8 @@ static void key_gradient(pass *a, int64_t j, double *sums) {
 static void key_tell(const pass *a, int tensor, int64_t j, const double *sums, int64_t n, double scale,
                      fc_expect *e) {
   const fc_bench_case *c = &a->p->c;
-  double terms = (double)(c->q * (c->heads / c->kv_heads));
+  int64_t group = c->heads / c->kv_heads;
+  double terms = (double)(c->q * group);
   double systematic = FC_U_SPECIAL + fc_bound_sum(terms, fc_problem_unit(a->p), 1);
   size_t at = (size_t)(((a->b * c->s + j) * c->kv_heads + a->kv) * n);
   for (int64_t t = 0; t < n; t++) {
@@ -298,7 +299,8 @@ static pass pass_new(const fc_problem *p, size_t unit) {
   const fc_bench_case *c = &p->c;
   int64_t g = c->kv_heads, b = (int64_t)unit / g, kv = (int64_t)unit % g;
   pass a = {.p = p, .scale = 1 / sqrt((double)c->dk), .b = b, .kv = kv, .before = c->s - c->q};
-  double flop = 2 * (double)c->s * (double)(c->dk + 2 * c->dv) * (double)(c->heads / g);
+  int64_t group = c->heads / g;
+  double flop = 2 * (double)c->s * (double)(c->dk + 2 * c->dv) * (double)group;
   double known = UNIT_FLOP / flop;
   a.from = known < (double)c->q ? c->q - (int64_t)fmax(1, known) : 0;
   a.k = matrix_new(c->s, c->dk);
@@ -348,12 +350,12 @@ static void backward_reference(const fc_problem *p, size_t unit, fc_expect *e) {
 }
 
 const fc_operator fc_attention_operators[] = {
-    {FC_BENCH_ATTENTION_PREFILL, prefill_declare, NULL, prefill_units, prefill_reference, fc_softmax_cost,
-     false},
-    {FC_BENCH_MLA_PREFILL, prefill_declare, NULL, prefill_units, prefill_reference, fc_softmax_cost, false},
-    {FC_BENCH_ATTENTION_BACKWARD, backward_declare, NULL, backward_units, backward_reference, fc_softmax_cost,
-     false},
-    {FC_BENCH_MLA_BACKWARD, backward_declare, NULL, backward_units, backward_reference, fc_softmax_cost,
-     false},
+    {FC_BENCH_ATTENTION_PREFILL, false, prefill_declare, NULL, prefill_units, prefill_reference,
+     fc_softmax_cost},
+    {FC_BENCH_MLA_PREFILL, false, prefill_declare, NULL, prefill_units, prefill_reference, fc_softmax_cost},
+    {FC_BENCH_ATTENTION_BACKWARD, false, backward_declare, NULL, backward_units, backward_reference,
+     fc_softmax_cost},
+    {FC_BENCH_MLA_BACKWARD, false, backward_declare, NULL, backward_units, backward_reference,
+     fc_softmax_cost},
 };
 const size_t fc_attention_operators_n = sizeof fc_attention_operators / sizeof *fc_attention_operators;

@@ -7,8 +7,8 @@
 #include "families.h"
 #include "softmax.h"
 
-/* Attention of q new tokens of b sequences over a paged cache.  h query heads, g key/value heads; pages of 64
- * tokens: operators.h. */
+/* Attention of q new tokens of b sequences over a paged cache.  h
+ * query heads, g key/value heads; pages of 64 tokens: operators.h. */
 
 enum { PAGE = 64 };
 
@@ -18,9 +18,9 @@ static int64_t pages_of(int64_t tokens) {
   return (tokens + PAGE - 1) / PAGE;
 }
 
-/* Context of sequence i.  Ragged: uniform in [s - s/2 + 1, s + s/2 - 1], in pairs that mirror each other
- * about s, so that the sum is b s exactly (an odd last one has s) and the cost model's figures are the
- * call's. */
+/* Context of sequence i.  Ragged: uniform in [s - s/2 + 1, s + s/2 - 1],
+ * in pairs that mirror each other about s, so that the sum is b s exactly
+ * (an odd last one has s) and the cost model's figures are the call's. */
 static int64_t context_of(const fc_problem *p, int64_t i) {
   const fc_bench_case *c = &p->c;
   int64_t reach = c->s / 2 - 1;
@@ -117,8 +117,8 @@ static void decode_cost(const fc_problem *p, fc_op *out) {
 }
 
 const fc_operator fc_decode_operators[] = {
-    {FC_BENCH_ATTENTION_DECODE, decode_declare, decode_prepare, decode_units, decode_reference, decode_cost,
-     false},
-    {FC_BENCH_MLA_DECODE, decode_declare, decode_prepare, decode_units, decode_reference, decode_cost, false},
+    {FC_BENCH_ATTENTION_DECODE, false, decode_declare, decode_prepare, decode_units, decode_reference,
+     decode_cost},
+    {FC_BENCH_MLA_DECODE, false, decode_declare, decode_prepare, decode_units, decode_reference, decode_cost},
 };
 const size_t fc_decode_operators_n = sizeof fc_decode_operators / sizeof *fc_decode_operators;

@@ -129,9 +129,9 @@ static void absorb_cost(const fc_problem *p, fc_op *out) {
 }
 
 const fc_operator fc_gemm_operators[] = {
-    {FC_BENCH_GEMM, gemm_declare, NULL, gemm_units, gemm_reference, gemm_cost, true},
-    {FC_BENCH_GEMM_WGRAD, wgrad_declare, NULL, gemm_units, wgrad_reference, gemm_cost, true},
-    {FC_BENCH_ABSORB_K, absorb_declare, NULL, absorb_units, absorb_reference, absorb_cost, true},
-    {FC_BENCH_ABSORB_V, absorb_declare, NULL, absorb_units, absorb_reference, absorb_cost, true},
+    {FC_BENCH_GEMM, true, gemm_declare, NULL, gemm_units, gemm_reference, gemm_cost},
+    {FC_BENCH_GEMM_WGRAD, true, wgrad_declare, NULL, gemm_units, wgrad_reference, gemm_cost},
+    {FC_BENCH_ABSORB_K, true, absorb_declare, NULL, absorb_units, absorb_reference, absorb_cost},
+    {FC_BENCH_ABSORB_V, true, absorb_declare, NULL, absorb_units, absorb_reference, absorb_cost},
 };
 const size_t fc_gemm_operators_n = sizeof fc_gemm_operators / sizeof *fc_gemm_operators;

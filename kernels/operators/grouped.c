@@ -187,10 +187,10 @@ static void wgrad_reference(const fc_problem *p, size_t unit, fc_expect *e) {
 }
 
 const fc_operator fc_grouped_operators[] = {
-    {FC_BENCH_GROUPED, contiguous_declare, grouped_prepare, contiguous_units, contiguous_reference,
-     grouped_cost, true},
-    {FC_BENCH_GROUPED_MASKED, masked_declare, grouped_prepare, masked_units, masked_reference, grouped_cost,
-     true},
-    {FC_BENCH_GROUPED_WGRAD, wgrad_declare, wgrad_prepare, wgrad_units, wgrad_reference, grouped_cost, true},
+    {FC_BENCH_GROUPED, true, contiguous_declare, grouped_prepare, contiguous_units, contiguous_reference,
+     grouped_cost},
+    {FC_BENCH_GROUPED_MASKED, true, masked_declare, grouped_prepare, masked_units, masked_reference,
+     grouped_cost},
+    {FC_BENCH_GROUPED_WGRAD, true, wgrad_declare, wgrad_prepare, wgrad_units, wgrad_reference, grouped_cost},
 };
 const size_t fc_grouped_operators_n = sizeof fc_grouped_operators / sizeof *fc_grouped_operators;

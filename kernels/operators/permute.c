@@ -163,9 +163,9 @@ static void combine_b_reference(const fc_problem *p, size_t token, fc_expect *e)
 }
 
 const fc_operator fc_permute_operators[] = {
-    {FC_BENCH_PERMUTE, permute_declare, permute_prepare, permute_units, permute_reference, cost, true},
-    {FC_BENCH_PERMUTE_B, combine_declare, combine_prepare, tokens_units, combine_reference, cost, true},
-    {FC_BENCH_COMBINE, combine_declare, combine_prepare, tokens_units, combine_reference, cost, true},
-    {FC_BENCH_COMBINE_B, combine_declare, combine_prepare, tokens_units, combine_b_reference, cost, true},
+    {FC_BENCH_PERMUTE, true, permute_declare, permute_prepare, permute_units, permute_reference, cost},
+    {FC_BENCH_PERMUTE_B, true, combine_declare, combine_prepare, tokens_units, combine_reference, cost},
+    {FC_BENCH_COMBINE, true, combine_declare, combine_prepare, tokens_units, combine_reference, cost},
+    {FC_BENCH_COMBINE_B, true, combine_declare, combine_prepare, tokens_units, combine_b_reference, cost},
 };
 const size_t fc_permute_operators_n = sizeof fc_permute_operators / sizeof *fc_permute_operators;

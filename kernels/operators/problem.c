@@ -80,8 +80,8 @@ double fc_problem_unit(const fc_problem *p) {
   }
 }
 
-/* Every extent that a case gives is positive and small enough that sizes fit; each operator asks for its own.
- */
+/* Every extent that a case gives is positive and small
+ * enough that sizes fit; each operator asks for its own. */
 static bool is_sensible(const fc_bench_case *c) {
   const int64_t all[] = {c->m, c->n, c->k,  c->groups, c->max_rows, c->batch, c->heads,        c->kv_heads,
                          c->q, c->s, c->dk, c->dv,     c->experts,  c->top_k, c->route_groups, c->route_top};

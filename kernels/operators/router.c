@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fleetcast/base/assert.h>
 #include <fleetcast/kernels/operator.h>
 #include <fleetcast/kernels/operators.h>
 
@@ -13,9 +14,9 @@ enum { EXPERTS_MAX = 1024, CHOICES_MAX = 32 };
 
 /* --- rounding of a score --- */
 
-/* s = sigmoid(x) = 1 / (1 + exp(-x)) in binary32.  exp errs by (2 + 1.173 |x|) 2^-23 of itself (operator.h,
- * FC_U_SPECIAL's source), of which s (1 - s) reaches s; the sum rounds by 2^-24 of itself, a fast division by
- * 2 ulp, 2^-22. */
+/* s = sigmoid(x) = 1 / (1 + exp(-x)) in binary32.  exp errs by (2 + 1.173 |x|)
+ * 2^-23 of itself (operator.h, FC_U_SPECIAL's source), of which s (1 - s) reaches
+ * s; the sum rounds by 2^-24 of itself, a fast division by 2 ulp, 2^-22. */
 static double sigmoid_error(double x, double s) {
   return s * (1 - s) * (2 + 1.173 * fabs(x)) * 0x1p-23 + s * (FC_U_F32 + 0x1p-22);
 }
@@ -53,14 +54,14 @@ typedef struct group {
   double score;
   candidate best[2];
   bool unclear; /* a close third: which pair is summed is not sure */
-  int64_t first;
+  int64_t index;
 } group;
 
 static int by_score(const void *a, const void *b) {
   const group *x = a, *y = b;
   if (x->score > y->score) return -1;
   if (x->score < y->score) return 1;
-  return (x->first > y->first) - (x->first < y->first);
+  return (x->index > y->index) - (x->index < y->index);
 }
 
 typedef struct router {
@@ -84,11 +85,12 @@ static bool is_clear_cut(const group *g, int64_t groups, int64_t kept, double er
 }
 
 static void keep_groups(router *r, int64_t groups, int64_t kept) {
+  FC_ASSERT(groups >= 1 && kept <= groups && groups <= r->n && r->n <= EXPERTS_MAX);
   int64_t size = r->n / groups;
-  group g[EXPERTS_MAX];
+  group g[EXPERTS_MAX] = {0};
   for (int64_t i = 0; i < groups; i++) {
     candidate *c = r->all + i * size;
-    g[i] = (group){.first = i * size};
+    g[i] = (group){.index = i};
     qsort(c, (size_t)size, sizeof *c, by_choice);
     g[i].best[0] = c[0];
     if (size > 1) g[i].best[1] = c[1];
@@ -98,7 +100,7 @@ static void keep_groups(router *r, int64_t groups, int64_t kept) {
   qsort(g, (size_t)groups, sizeof *g, by_score);
   r->unclear = !is_clear_cut(g, groups, kept, r->error);
   bool keep[EXPERTS_MAX] = {false};
-  for (int64_t i = 0; i < kept; i++) keep[g[i].first / size] = true;
+  for (int64_t i = 0; i < kept; i++) keep[g[i].index] = true;
   int64_t n = 0;
   for (int64_t i = 0; i < r->n; i++)
     if (keep[i / size]) r->all[n++] = r->all[i];
@@ -117,8 +119,7 @@ static void route(router *r, const fc_problem *p, int64_t token) {
     x->expert = (int32_t)i;
     bias_most = fmax(bias_most, fabs(x->bias));
   }
-  /* sigmoid_error at its largest: s (1 - s) <= 1/4, |x| s (1 - s) <= 0.224, s <= 1; then the sum with the
-   * bias */
+  /* sigmoid_error at its largest: s (1 - s) <= 1/4, |x| s (1 - s) <= 0.224, s <= 1; the sum with the bias */
   r->error = (2 * 0.25 + 1.173 * 0.224) * 0x1p-23 + FC_U_F32 + 0x1p-22 + (1 + bias_most) * FC_U_F32;
   if (c->route_groups > 1 && c->route_top > 0 && c->route_top < c->route_groups)
     keep_groups(r, c->route_groups, c->route_top);
@@ -244,8 +245,8 @@ enum { KEPT = 50 };
 
 static void sample_declare(fc_problem *p) {
   const fc_bench_case *c = &p->c;
-  /* spread 3: between the tallest and the 50th logit of a vocabulary lies about 1, the distribution is broad
-   * and top-p cuts inside it */
+  /* spread 3: between the tallest and the 50th logit of a vocabulary
+   * lies about 1, the distribution is broad and top-p cuts inside it */
   fc_problem_tensor(p, "logits", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_NORMAL, 3, c->m, c->n, 0, 0);
   fc_problem_tensor(p, "u", FC_ELEM_F32, FC_ROLE_INPUT, FC_FILL_UNIFORM, 1, c->m, 0, 0, 0);
   fc_problem_tensor(p, "id", FC_ELEM_I32, FC_ROLE_OUTPUT, FC_FILL_NONE, 0, c->m, 0, 0, 0);
@@ -271,9 +272,10 @@ static int largest(const fc_problem *p, size_t row, double *logit, int32_t *id) 
 }
 
 static void sample_reference(const fc_problem *p, size_t row, fc_expect *e) {
-  double logit[KEPT], upto[KEPT], total = 0, u = fc_tensor_at(&p->tensor[FC_SAMPLE_U], row);
+  double logit[KEPT], upto[KEPT] = {0}, total = 0, u = fc_tensor_at(&p->tensor[FC_SAMPLE_U], row);
   int32_t id[KEPT];
   int n = largest(p, row, logit, id), cut = 0, pick = 0;
+  FC_ASSERT(n >= 1);
   for (int i = 0; i < n; i++) upto[i] = total += exp(logit[i] - logit[0]);
   /* a mass in binary32: exp errs by (2 + 1.173 d) 2^-23, its argument d by 2^-24 d, each of at most n sums by
    * 2^-24; a quotient or a product of two of them by twice that and one more rounding */
@@ -289,8 +291,8 @@ static void sample_reference(const fc_problem *p, size_t row, fc_expect *e) {
 }
 
 const fc_operator fc_router_operators[] = {
-    {FC_BENCH_TOPK, topk_declare, NULL, rows_units, topk_reference, rows_cost, true},
-    {FC_BENCH_TOPK_B, topk_declare, topk_b_prepare, rows_units, topk_b_reference, rows_cost, false},
-    {FC_BENCH_SAMPLE, sample_declare, NULL, rows_units, sample_reference, rows_cost, true},
+    {FC_BENCH_TOPK, true, topk_declare, NULL, rows_units, topk_reference, rows_cost},
+    {FC_BENCH_TOPK_B, false, topk_declare, topk_b_prepare, rows_units, topk_b_reference, rows_cost},
+    {FC_BENCH_SAMPLE, true, sample_declare, NULL, rows_units, sample_reference, rows_cost},
 };
 const size_t fc_router_operators_n = sizeof fc_router_operators / sizeof *fc_router_operators;

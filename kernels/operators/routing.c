@@ -26,16 +26,16 @@ static int64_t below(uint64_t bits, int64_t n) {
   return (int64_t)((double)(bits >> 11) * 0x1p-53 * (double)n);
 }
 
-/* The i-th of g experts takes a load of the i-th of g equal parts of the sorted capture, whichever the bits
- * choose: with 64 experts the capture itself, with fewer a fair sample of it, with more each load several
- * times. */
+/* The i-th of g experts takes a load of the i-th of g equal parts of the sorted
+ * capture, whichever the bits choose: with 64 experts the capture itself, with
+ * fewer a fair sample of it, with more each load several times. */
 static double captured_load(int64_t i, int64_t g, uint64_t bits) {
   int64_t n = (int64_t)(sizeof captured / sizeof *captured);
   return captured[(i * (1 << 20) + below(bits, 1 << 20)) * n / (g << 20)];
 }
 
-/* Cumulative load over the experts in shuffled places.  Whole numbers: the same on machines whose pow()
- * differs in its last bit. */
+/* Cumulative load over the experts in shuffled places.  Whole numbers:
+ * the same on machines whose pow() differs in its last bit. */
 static void cumulate(const fc_bench_case *c, uint64_t seed, double *upto) {
   int64_t g = c->groups;
   for (int64_t i = 0; i < g; i++) {
@@ -130,8 +130,8 @@ void fc_routing_choose(const fc_bench_case *c, uint64_t seed, int64_t tokens, in
   FC_ASSERT(fc_routing_possible(c, tokens));
   int32_t counts[FC_ROUTING_GROUPS_MAX];
   fc_routing_counts_distinct(c, seed, tokens, counts);
-  /* an expert's pairs go to successive tokens, round and round: at most `tokens` of them, hence to distinct
-   * ones */
+  /* an expert's pairs go to successive tokens, round and
+   * round: at most `tokens` of them, hence to distinct ones */
   for (int64_t g = 0; g < c->groups; g++)
     for (int32_t i = 0; i < counts[g]; i++, dealt++) idx[dealt % tokens * k + dealt / tokens] = (int32_t)g;
   mix(seed, tokens, k, idx);

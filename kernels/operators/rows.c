@@ -6,7 +6,7 @@
 #include "families.h"
 #include "quantise.h"
 
-#define NORM_EPS 1e-6
+#define NORM_EPS    1e-6
 /* Spread of a norm's inputs: epsilon is then a hundredth of their mean square, and shows where it is missing;
  * beside inputs of the order of 1 no format would tell. */
 #define NORM_SPREAD 0.01f
@@ -195,8 +195,8 @@ typedef struct gate {
   double silu, silu_error;       /* relative */
 } gate;
 
-/* exp(-x): 2 + 1.173 |x| ulp (__expf) and the rounding of x log2 e; 1 + exp and the division, 2 ulp where
- * approximate (__fdividef). */
+/* exp(-x): 2 + 1.173 |x| ulp (__expf) and the rounding of x log2 e;
+ * 1 + exp and the division, 2 ulp where approximate (__fdividef). */
 static gate gate_of(double x) {
   double s = 1 / (1 + exp(-x));
   double relative = ((2 + 1.173 * fabs(x)) * 0x1p-23 + fabs(x) * FC_U_F32) * (1 - s) + FC_U_F32 + 0x1p-22;
@@ -290,10 +290,12 @@ static void rope_prepare(fc_problem *p) {
       fc_tensor_set(table, t * dk + half + i, s);
     }
   /* neighbours in a sequence, from somewhere in its middle on: a position is not the token's index */
-  size_t start = 1 + (size_t)(fc_fill_bits(p->seed, FC_ROPE_POSITIONS, 0) % (uint64_t)(p->rows[0] - 1));
+  size_t start = 1 + (size_t)(fc_fill_bits(p->seed, FC_ROPE_POSITIONS, 0) % (ROPE_POSITIONS - 1));
   for (size_t t = 0; t < (size_t)p->c.m; t++)
-    fc_tensor_set(&p->tensor[FC_ROPE_POSITIONS], t, (double)((start + t) % (size_t)p->rows[0]));
-  int64_t pages = p->rows[1] / 64, step = page_step(pages);
+    fc_tensor_set(&p->tensor[FC_ROPE_POSITIONS], t, (double)((start + t) % ROPE_POSITIONS));
+  int64_t pages = p->rows[1] / 64;
+  if (pages == 0) return; /* a backward pass writes no cache */
+  int64_t step = page_step(pages);
   for (size_t t = 0; t < p->tensor[FC_ROPE_SLOTS].count; t++)
     fc_tensor_set(&p->tensor[FC_ROPE_SLOTS], t,
                   (double)((int64_t)(t / 64) * step % pages * 64 + (int64_t)(t % 64)));
@@ -337,13 +339,13 @@ static void rope_cost(const fc_problem *p, fc_op *out) {
 }
 
 const fc_operator fc_rows_operators[] = {
-    {FC_BENCH_EMBED, embed_declare, embed_prepare, row_units, embed_reference, row_cost, true},
-    {FC_BENCH_NORM, norm_declare, NULL, row_units, norm_reference, codes_cost, false},
-    {FC_BENCH_NORM_RESIDUAL, norm_declare, NULL, row_units, norm_reference, codes_cost, false},
-    {FC_BENCH_NORM_B, norm_b_declare, NULL, norm_b_units, norm_b_reference, row_cost, false},
-    {FC_BENCH_SWIGLU, swiglu_declare, NULL, row_units, swiglu_reference, codes_cost, false},
-    {FC_BENCH_SWIGLU_B, swiglu_declare, NULL, row_units, swiglu_reference, codes_cost, false},
-    {FC_BENCH_ROPE_KV, rope_declare, rope_prepare, row_units, rope_reference, rope_cost, true},
-    {FC_BENCH_ROPE_B, rope_declare, rope_prepare, row_units, rope_reference, rope_cost, true},
+    {FC_BENCH_EMBED, true, embed_declare, embed_prepare, row_units, embed_reference, row_cost},
+    {FC_BENCH_NORM, false, norm_declare, NULL, row_units, norm_reference, codes_cost},
+    {FC_BENCH_NORM_RESIDUAL, false, norm_declare, NULL, row_units, norm_reference, codes_cost},
+    {FC_BENCH_NORM_B, false, norm_b_declare, NULL, norm_b_units, norm_b_reference, row_cost},
+    {FC_BENCH_SWIGLU, false, swiglu_declare, NULL, row_units, swiglu_reference, codes_cost},
+    {FC_BENCH_SWIGLU_B, false, swiglu_declare, NULL, row_units, swiglu_reference, codes_cost},
+    {FC_BENCH_ROPE_KV, true, rope_declare, rope_prepare, row_units, rope_reference, rope_cost},
+    {FC_BENCH_ROPE_B, true, rope_declare, rope_prepare, row_units, rope_reference, rope_cost},
 };
 const size_t fc_rows_operators_n = sizeof fc_rows_operators / sizeof *fc_rows_operators;

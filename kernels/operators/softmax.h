@@ -22,8 +22,9 @@
  *  Errors 1 and 2 of different keys are independent and of either sign: their sum stays within four standard
  *  deviations (the model of fc_bound_sum) of the root of the sum of squares.  Together, with
  *      common = 4 sqrt(sum P_j^2 delta_j^2) + S + X(n, u, 1):
- *      |o error|   <= 4 sqrt(sum P_j^2 (delta_j + B)^2 v_j^2) + (S + X(n, U, 1)) sum P_j |v_j| + (common + 4
- * u) |o| |lse error| <= common + S (1 + |ln l|) + 2 u (|m| + |lse|). */
+ *      |o error|   <= 4 sqrt(sum P_j^2 (delta_j + B)^2 v_j^2) + (S + X(n, U, 1)) sum P_j |v_j|
+ *                     + (common + 4 u) |o|
+ *      |lse error| <= common + S (1 + |ln l|) + 2 u (|m| + |lse|). */
 
 /** Keys and values of a context: row[j] is the place of key j among rows of k_step and v_step elements. */
 typedef struct fc_softmax_keys {

@@ -43,9 +43,9 @@ static size_t launch_units(const fc_problem *p) {
 }
 
 const fc_operator fc_stream_operators[] = {
-    {FC_BENCH_COPY, stream_declare, NULL, stream_units, stream_reference, stream_cost, true},
-    {FC_BENCH_READ, stream_declare, NULL, stream_units, stream_reference, stream_cost, false},
-    {FC_BENCH_WRITE, stream_declare, NULL, stream_units, stream_reference, stream_cost, true},
-    {FC_BENCH_LAUNCH, launch_declare, NULL, launch_units, stream_reference, stream_cost, false},
+    {FC_BENCH_COPY, true, stream_declare, NULL, stream_units, stream_reference, stream_cost},
+    {FC_BENCH_READ, false, stream_declare, NULL, stream_units, stream_reference, stream_cost},
+    {FC_BENCH_WRITE, true, stream_declare, NULL, stream_units, stream_reference, stream_cost},
+    {FC_BENCH_LAUNCH, false, launch_declare, NULL, launch_units, stream_reference, stream_cost},
 };
 const size_t fc_stream_operators_n = sizeof fc_stream_operators / sizeof *fc_stream_operators;

@@ -41,8 +41,8 @@ static void ce_reference(const fc_problem *p, size_t row, fc_expect *e) {
     sum += w;
     sum_error += w * exp_error(d);
   }
-  /* an online sum is rescaled at each new maximum, ln n + 1 times on average in random order, and in a tree
-     over at most 1,024 threads */
+  /* an online sum is rescaled at each new maximum, ln n + 1 times on
+   * average in random order, and in a tree over at most 1,024 threads */
   double rescale = log((double)n) + 1 + 10;
   double sum_relative =
       (sum_error + fc_bound_sum((double)n, FC_U_F32, sum)) / sum + rescale * (FC_U_SPECIAL + FC_U_F32);
@@ -75,8 +75,8 @@ static bool narrow_moments(const fc_problem *p) {
 static void adamw_declare(fc_problem *p) {
   int64_t m = p->c.m;
   fc_elem moment = narrow_moments(p) ? FC_ELEM_BF16 : FC_ELEM_F32;
-  /* DeepSeek-V3's initial spread (arXiv:2412.19437, 4.2); of the order of 1 it would hide the step in its
-   * roundings */
+  /* DeepSeek-V3's initial spread (arXiv:2412.19437, 4.2); of
+   * the order of 1 it would hide the step in its roundings */
   fc_problem_tensor(p, "p", FC_ELEM_F32, FC_ROLE_INOUT, FC_FILL_NORMAL, 0.006f, m, 0, 0, 0);
   /* gradients so small that epsilon is a tenth of the root of their square, as late in a training: of the
      order of 1 they would hide that it is missing */
@@ -154,8 +154,8 @@ static void gnorm_cost(const fc_problem *p, fc_op *out) {
 }
 
 const fc_operator fc_training_operators[] = {
-    {FC_BENCH_CROSS_ENTROPY, ce_declare, ce_prepare, ce_units, ce_reference, ce_cost, false},
-    {FC_BENCH_ADAMW, adamw_declare, NULL, adamw_units, adamw_reference, adamw_cost, false},
-    {FC_BENCH_GRAD_NORM, gnorm_declare, NULL, gnorm_units, gnorm_reference, gnorm_cost, false},
+    {FC_BENCH_CROSS_ENTROPY, false, ce_declare, ce_prepare, ce_units, ce_reference, ce_cost},
+    {FC_BENCH_ADAMW, false, adamw_declare, NULL, adamw_units, adamw_reference, adamw_cost},
+    {FC_BENCH_GRAD_NORM, false, gnorm_declare, NULL, gnorm_units, gnorm_reference, gnorm_cost},
 };
 const size_t fc_training_operators_n = sizeof fc_training_operators / sizeof *fc_training_operators;

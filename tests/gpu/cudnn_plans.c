@@ -6,20 +6,20 @@
 
 #include "cudnn_attention_graph.h"
 
-/* Are the attention graphs valid for an H100?  Asked without one: cuDNN takes a device's properties as a
- * text, and builds plans for it, kernels compiled, as long as there is something to load them into:
- * fake_cuda.c.
+/* Are the attention graphs valid for an H100?  Asked without one: cuDNN
+ * takes a device's properties as a text, and builds plans for it, kernels
+ * compiled, as long as there is something to load them into: fake_cuda.c.
  *
- *   cudnn_plans PATH/libcuda.so.1        (the fake; each line: engine, work space, kernels)
+ * cudnn_plans PATH/libcuda.so.1 (the fake; each line: engine, work space, kernels)
  *
  * Leans on cuDNN's internals, hence optional: 77 and "skipped: REASON" where it cannot ask.  1: a graph is
  * refused, or its kernels are not of the kind expected.  Says nothing about results: that takes a GPU. */
 
 #if defined(FC_HAVE_CUDNN)
 
-/* Limits: CUDA C++ Programming Guide, compute capability 9.0.  132 units and 50 MiB of L2: H100 SXM
- * datasheet.  Clocks, memory, PCI and driver numbers are plausible ones, not read from a device.  Names:
- * those that cuDNN itself reads */
+/* Limits: CUDA C++ Programming Guide, compute capability 9.0.  132 units and 50
+ * MiB of L2: H100 SXM datasheet.  Clocks, memory, PCI and driver numbers are
+ * plausible ones, not read from a device.  Names: those that cuDNN itself reads */
 static const char h100[] =
     "{\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64],\"regsPerBlock\":65536,"
     "\"multiProcessorCount\":132,\"warpSize\":32,\"maxSharedMemoryPerBlock\":49152,"
@@ -94,11 +94,12 @@ static bool check(const fc_cudnn *lib, cudnnBackendDescriptor_t device, const dr
   bool good = fc_dnn_plan(&g, NULL, device) == 0;
   const char *kernels = cuda->kernels ? cuda->kernels() : "";
   if (!good)
-    printf("%s: refused: %s\n", c->name, g.why);
+    (void)printf("%s: refused: %s\n", c->name, g.why);
   else
-    printf("%s: engine %" PRId64 ", %" PRId64 " bytes, %s\n", c->name, g.engine, g.workspace_bytes, kernels);
+    (void)printf("%s: engine %" PRId64 ", %" PRId64 " bytes, %s\n", c->name, g.engine, g.workspace_bytes,
+                 kernels);
   if (good && c->kernels && cuda->kernels && !strstr(kernels, c->kernels)) {
-    printf("%s: kernels are not %s\n", c->name, c->kernels);
+    (void)printf("%s: kernels are not %s\n", c->name, c->kernels);
     good = false;
   }
   fc_dnn_fini(&g);
@@ -106,7 +107,7 @@ static bool check(const fc_cudnn *lib, cudnnBackendDescriptor_t device, const dr
 }
 
 static int skipped(const char *why) {
-  printf("skipped: %s\n", why);
+  (void)printf("skipped: %s\n", why);
   return 77;
 }
 
@@ -127,7 +128,7 @@ int main(int argc, char **argv) {
 #else
 
 int main(void) {
-  puts("skipped: built without cudnn_backend.h");
+  (void)puts("skipped: built without cudnn_backend.h");
   return 77;
 }
 

@@ -27,7 +27,8 @@ static char kernels[1024];
 
 static void note_kernel(const char *name) {
   size_t used = strlen(kernels);
-  if (!strstr(kernels, name)) snprintf(kernels + used, sizeof kernels - used, "%s%s", used ? " " : "", name);
+  if (!strstr(kernels, name))
+    (void)snprintf(kernels + used, sizeof kernels - used, "%s%s", used ? " " : "", name);
 }
 
 static void note_kernels(const void *image) {

@@ -10,8 +10,8 @@
 #include <session.h>
 #include <fleetcast/kernels/operators.h>
 
-/* A check that cannot fail checks nothing: a right result passes, each kind of wrong one is caught and named.
- */
+/* A check that cannot fail checks nothing: a right result
+ * passes, every kind of wrong one is caught and named. */
 
 typedef enum { RIGHT, ONE_WRONG, ONE_NAN, ONE_UNWRITTEN, ALL_SCALED, LAST_ROUNDED_AWAY } fault;
 
@@ -104,6 +104,61 @@ Test(check, large_problems_are_sampled_with_both_ends) {
     cr_assert(check.units_checked < check.units, "%zu of %zu", check.units_checked, check.units);
     cr_assert_eq(check.passed, wrong == 0, "%s", check.text);
   }
+  fc_data_free(&d);
+}
+
+/* --- what a call must leave alone --- */
+
+typedef enum { NOTHING_ELSE, BEHIND_THE_END, AN_INPUT } damage;
+
+static damage done; /* Criterion forks: one test a process */
+
+static int damaging_copy(const fc_problem *p, const fc_args *args, void *state, fc_queue queue) {
+  (void)state, (void)queue;
+  float *x = args->at[FC_STREAM_X], *y = args->at[FC_STREAM_Y];
+  memcpy(y, x, (size_t)p->c.m * sizeof *y);
+  if (done == BEHIND_THE_END) y[p->c.m] = 0;
+  if (done == AN_INPUT) x[7] += 1;
+  return 0;
+}
+
+Test(check, writes_elsewhere_are_found) {
+  fc_bench_case c = {.op = FC_BENCH_COPY, .dtype = FC_DTYPE_FP32, .m = 1001};
+  const fc_implementation impl = {.op = FC_BENCH_COPY, .name = "damaging", .launch = damaging_copy};
+  static const char *const says[] = {"", "bytes behind the end of y", "x, an input"};
+  fc_machine machine;
+  char why[FC_WHY] = "";
+  cr_assert_eq(fc_bench_cpu.open(&machine, why), 0);
+  for (int i = NOTHING_ELSE; i <= AN_INPUT; i++) {
+    fc_data d;
+    fc_check check;
+    done = (damage)i;
+    cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 5, false, 1, why), FC_OK, "%s", why);
+    cr_assert_eq(fc_data_check(&check, &d, &impl, NULL, 1, why), FC_OK, "%s", why);
+    cr_assert_eq(check.passed, i == NOTHING_ELSE, "%s", check.text);
+    cr_assert(strstr(check.text, says[i]), "'%s' does not say '%s'", check.text, says[i]);
+    fc_data_free(&d);
+  }
+}
+
+/* Nothing compares what a read leaves: that it reads all of it is seen here. */
+Test(check, the_read_ceiling_reads_every_element) {
+  fc_bench_case c = {.op = FC_BENCH_READ, .dtype = FC_DTYPE_FP32, .m = 100003};
+  fc_machine machine;
+  char why[FC_WHY] = "";
+  cr_assert_eq(fc_bench_cpu.open(&machine, why), 0);
+  fc_data d;
+  cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 5, false, 1, why), FC_OK, "%s", why);
+  const fc_implementation *impl = NULL;
+  for (size_t i = 0; i < fc_bench_cpu.n_tables; i++)
+    for (size_t j = 0; j < fc_bench_cpu.tables[i]->n; j++)
+      if (fc_bench_cpu.tables[i]->item[j].op == c.op) impl = &fc_bench_cpu.tables[i]->item[j];
+  cr_assert(impl);
+  fc_bench_launch launch = {impl, &d.problem, &d.args[0], NULL};
+  cr_assert_eq(fc_bench_cpu.run(&launch), 0);
+  uint32_t sum = 0;
+  for (int64_t i = 0; i < c.m; i++) sum += ((const uint32_t *)d.args[0].at[FC_STREAM_X])[i];
+  cr_assert_eq(((const uint32_t *)d.args[0].at[FC_STREAM_Y])[0], sum);
   fc_data_free(&d);
 }
 

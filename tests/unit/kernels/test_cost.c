@@ -29,9 +29,9 @@ static double declared_bytes(const fc_problem *p) {
   return bytes;
 }
 
-/* What the formula leaves out by its statement: index tables, scales of outputs (1/32 of 8-bit elements),
- * gamma, LSE; what the tensors hold and a call does not touch: padding, rows of a table that no token asks
- * for. */
+/* What the formula leaves out by its statement: index tables, scales of
+ * outputs (1/32 of 8-bit elements), gamma, LSE; what the tensors hold and a
+ * call does not touch: padding, rows of a table that no token asks for. */
 static double allowance(const fc_problem *p) {
   switch (p->c.op) {
   case FC_BENCH_EMBED:            /* only the rows asked for */

@@ -4,10 +4,12 @@
 
 #include <fleetcast/kernels/formats.h>
 
+#include "../../../kernels/cpu/simd.h"
+
 /* Bit-exact formats: against tables built from the definition, not from the code. */
 
-/* The value of an e4m3 code by its definition (OCP 8-bit specification): sign, 4-bit exponent of bias 7, 3
- * bits. */
+/* The value of an e4m3 code by its definition (OCP 8-bit specification):
+ * a sign, four bits of exponent with bias 7, three of mantissa. */
 static double e4m3_value(int code) {
   int e = code >> 3 & 15, m = code & 7;
   if ((code & 127) == 127) return (double)NAN;
@@ -76,6 +78,44 @@ Test(formats, bf16_is_the_nearer_upper_half_ties_to_even) {
   }
   cr_assert_eq(fc_bf16_encode(fc_float_of_bits(0x3f808000U)), 0x3f80, "a tie goes to the even one");
   cr_assert_eq(fc_bf16_encode(fc_float_of_bits(0x3f818000U)), 0x3f82);
+}
+
+/* --- the CPU's vector forms --- */
+
+Test(formats, the_branchless_e4m3_encoder_is_the_same) {
+  enum { STEP = 251 }; /* odd: all exponents, mantissas of every kind; 17 million floats */
+  for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += STEP) {
+    float x = fc_float_of_bits((uint32_t)bits);
+    if (fc_e4m3_encode_flat(x) != fc_e4m3_encode(x))
+      cr_assert_eq(fc_e4m3_encode_flat(x), fc_e4m3_encode(x), "%a", (double)x);
+  }
+  for (int code = 0; code < 126; code++) { /* ties */
+    float x = (float)((e4m3_value(code) + e4m3_value(code + 1)) / 2);
+    cr_assert_eq(fc_e4m3_encode_flat(x), fc_e4m3_encode(x), "%a", (double)x);
+    cr_assert_eq(fc_e4m3_encode_flat(-x), fc_e4m3_encode(-x), "%a", -(double)x);
+  }
+}
+
+/* |got - want| in units of the last place of want. */
+static double ulps(float got, double want) {
+  int e;
+  (void)frexp(want, &e);
+  return fabs((double)got - want) / ldexp(1, e - 24);
+}
+
+Test(formats, vector_exp_and_root_are_as_good_as_they_say) {
+  double worst_exp = 0, worst_root = 0;
+  for (int i = -870000; i <= 870000; i++) {
+    float x = (float)i * 1e-4F;
+    worst_exp = fmax(worst_exp, ulps(fc_expf(x), exp((double)x)));
+  }
+  for (uint64_t i = 0; i < 1000000; i++) {
+    float x = fc_float_of_bits(0x00800000U + (uint32_t)(i * 2130)); /* all normal numbers' range */
+    worst_root = fmax(worst_root, ulps(fc_sqrtf(x), sqrt((double)x)));
+  }
+  cr_assert(worst_exp <= 2, "%g ulp", worst_exp);
+  cr_assert(worst_root <= 3, "%g ulp", worst_root);
+  cr_assert_eq(fc_sqrtf(0), 0);
 }
 
 Test(formats, synthetic_data_has_the_moments_it_says) {

@@ -17,7 +17,8 @@ typedef struct {
   double noise;     /* relative, alternating */
   double clock[64]; /* successive readings; 0: ends the script, the last stays */
   size_t replays, clocks, flushes, launches_recorded;
-  int fail_at; /* replay that fails; 0: none */
+  size_t hiccup; /* this replay takes twenty times as long; 0: none */
+  int fail_at;   /* replay that fails; 0: none */
 } script;
 
 static script the; /* one test a process: Criterion forks */
@@ -39,7 +40,8 @@ static int fake_replay(void *recorded, double *seconds) {
   const recording *r = recorded;
   the.replays++;
   if (the.fail_at && the.replays >= (size_t)the.fail_at) return 7;
-  *seconds = (double)r->n * the.call_s * (1 + (the.replays % 2 ? the.noise : -the.noise));
+  *seconds = (double)r->n * the.call_s * (the.replays == the.hiccup ? 20 : 1) *
+             (1 + (the.replays % 2 ? the.noise : -the.noise));
   return 0;
 }
 
@@ -101,6 +103,17 @@ Test(measure, launches_go_round_the_sets) {
   the = (script){.call_s = 20e-3, .clock = {1980}};
   cr_assert_eq(measure(&t, false, why), FC_OK);
   cr_assert_eq(the.launches_recorded, 1, "a long call is not repeated for that");
+  cr_assert_not(t.went_round);
+}
+
+Test(measure, one_hiccup_does_not_decide_the_replay) {
+  fc_timing t;
+  char why[FC_WHY] = "";
+  for (size_t at = 1; at <= 4; at++) {
+    the = (script){.call_s = 1e-3, .clock = {1980}, .hiccup = at};
+    cr_assert_eq(measure(&t, false, why), FC_OK);
+    cr_assert(the.launches_recorded == 3 && t.went_round, "hiccup at %zu: %zu", at, the.launches_recorded);
+  }
 }
 
 Test(measure, noise_is_stated) {

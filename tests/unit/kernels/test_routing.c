@@ -34,8 +34,8 @@ Test(routing, counts_sum_to_the_rows) {
       }
 }
 
-/* Load of the busiest expert, as drawn, against its expectation: share * rows, within five standard
- * deviations. */
+/* Load of the busiest expert, as drawn, against its expectation:
+ * share * rows, within five standard deviations. */
 Test(routing, a_power_law_has_its_head) {
   enum { G = 32, ROWS = 100000 };
   static const double skews[] = {0, 1.01, 1.2};

@@ -40,6 +40,7 @@ double fc_problem_unit(const fc_problem *p);
 
 typedef struct fc_operator {
   fc_bench_op id;
+  bool exact; /* has data on which every implementation must be exact */
   /** Adds the tensors of p->c to p. */
   void (*declare)(fc_problem *p);
   /** Writes the host copies of FC_FILL_HOST tensors; every other input is filled by then.  Nullable. */
@@ -52,7 +53,6 @@ typedef struct fc_operator {
   void (*reference)(const fc_problem *p, size_t unit, fc_expect *e);
   /** The cost model's view. */
   void (*cost)(const fc_problem *p, fc_op *out);
-  bool exact; /* has data on which every implementation must be exact */
 } fc_operator;
 
 const fc_operator *fc_operator_of(fc_bench_op op);
