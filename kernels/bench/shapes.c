@@ -38,7 +38,7 @@ typedef struct {
   int64_t n, k;
 } site;
 
-enum { DENSE_SITES = 7 };
+enum { DENSE_SITES = 8, TRAINED_SITES = 6 };
 
 static void dense_sites(site out[DENSE_SITES], const fc_dims *d) {
   const site all[DENSE_SITES] = {
@@ -48,7 +48,8 @@ static void dense_sites(site out[DENSE_SITES], const fc_dims *d) {
       {"o_proj", d->hidden, d->heads * d->v},
       {"shared_up", 2 * d->inter, d->hidden},
       {"shared_down", d->hidden, d->inter},
-      {"dense_up", 2 * d->dense, d->hidden},
+      {"dense_up", 2 * d->dense, d->hidden}, /* dense layers are 3 of 61: forward only */
+      {"dense_down", d->hidden, d->dense},
   };
   for (int i = 0; i < DENSE_SITES; i++) out[i] = all[i];
 }
@@ -71,33 +72,35 @@ static void absorbed(fc_cases *list, const fc_grid *g, int64_t tokens) {
   fc_cases_add(list, c);
 }
 
-static const char *const gradient_of[DENSE_SITES] = {"qkv_a_dgrad",   "q_b_dgrad",       "kv_b_dgrad",
-                                                     "o_proj_dgrad",  "shared_up_dgrad", "shared_down_dgrad",
-                                                     "dense_up_dgrad"};
+static const char *const gradient_of[TRAINED_SITES] = {
+    "qkv_a_dgrad", "q_b_dgrad", "kv_b_dgrad", "o_proj_dgrad", "shared_up_dgrad", "shared_down_dgrad"};
+
+/* Gradients of a product [rows, n, k]: the input's, which swaps n and k, and the weight's. */
+static void gradients(fc_cases *list, const char *input, const char *weight, fc_dtype dtype, int64_t rows,
+                      int64_t n, int64_t k) {
+  gemm(list, input, dtype, rows, k, n);
+  fc_cases_add(
+      list,
+      (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD, .site = weight, .dtype = dtype, .m = n, .n = k, .k = rows});
+}
 
 void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
   const fc_dims *d = g->dims;
   site s[DENSE_SITES];
   dense_sites(s, d);
   for (int i = 0; i < DENSE_SITES; i++) {
-    if (g->quick && i % 2 == 0 && i > 0) continue; /* qkv_a, q_b, o_proj, shared_down */
+    bool often = i == 0 || (i % 2 == 1 && i < TRAINED_SITES); /* qkv_a, q_b, o_proj, shared_down */
+    if (g->quick && !often) continue;
     for (size_t j = 0; j < g->rows.n; j++) gemm(list, s[i].name, g->gemm, g->rows.item[j], s[i].n, s[i].k);
     bool one_past = (i == 3 || i == 4) && !g->quick;
     for (size_t j = 0; one_past && j < g->odd_rows.n; j++)
       gemm(list, s[i].name, g->gemm, g->odd_rows.item[j], s[i].n, s[i].k);
-    if (i == DENSE_SITES - 1) continue;            /* dense layers are 3 of 61 */
-    for (size_t j = 0; j < g->train_rows.n; j++) { /* the input's gradient swaps n and k */
-      int64_t rows = g->train_rows.item[j];
-      gemm(list, gradient_of[i], g->gemm, rows, s[i].k, s[i].n);
-      fc_cases_add(list, (fc_bench_case){.op = FC_BENCH_GEMM_WGRAD,
-                                         .site = s[i].name,
-                                         .dtype = g->gemm,
-                                         .m = s[i].n,
-                                         .n = s[i].k,
-                                         .k = rows});
-    }
+    for (size_t j = 0; i < TRAINED_SITES && j < g->train_rows.n; j++)
+      gradients(list, gradient_of[i], s[i].name, g->gemm, g->train_rows.item[j], s[i].n, s[i].k);
   }
   for (size_t j = 0; j < g->rows.n; j++) gemm(list, "gate", g->plain, g->rows.item[j], d->experts, d->hidden);
+  for (size_t j = 0; !g->quick && j < g->train_rows.n; j++)
+    gradients(list, "gate_dgrad", "gate", g->plain, g->train_rows.item[j], d->experts, d->hidden);
   for (size_t j = 0; j < g->rows.n; j++)
     gemm(list, "square", g->plain, g->rows.item[j], g->square, g->square);
   for (size_t j = 0; j < g->head_rows.n; j++)
@@ -255,6 +258,7 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
         list,
         (fc_bench_case){.op = FC_BENCH_EMBED, .dtype = FC_DTYPE_BF16, .m = t, .n = d->hidden, .k = d->vocab});
     rowwise(list, FC_BENCH_NORM, "q_norm", t, d->q_rank);
+    if (!g->quick) rowwise(list, FC_BENCH_NORM, "kv_norm", t, d->kv_rank);
     rowwise(list, FC_BENCH_NORM, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_NORM_RESIDUAL, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_NORM_B, "hidden", t, d->hidden);

@@ -60,9 +60,9 @@ static void grouped(fc_cases *list, fc_dtype dtype) {
 }
 
 static void attention(fc_cases *list, fc_dtype dtype) {
-  /* batch, heads, kv heads, q, s */
+  /* batch, heads, kv heads, q, s; the last: several tiles of keys, and of queries, on every backend */
   static const int64_t shape[][5] = {
-      {2, 4, 4, 64, 64}, {1, 4, 2, 33, 100}, {1, 2, 1, 1, 65}, {1, 8, 8, 130, 130}};
+      {2, 4, 4, 64, 64}, {1, 4, 2, 33, 100}, {1, 2, 1, 1, 65}, {1, 8, 8, 130, 130}, {1, 4, 1, 70, 300}};
   for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
     fc_bench_case c = {.dtype = dtype, .kv_dtype = dtype, .batch = shape[i][0], .heads = shape[i][1]};
     c.kv_heads = shape[i][2];

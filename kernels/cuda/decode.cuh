@@ -271,8 +271,8 @@ static inline bool fc_decode_supports(const fc_problem *p, const fc_machine *mac
   return reason == NULL;
 }
 
-/** Fills in `d` and allocates its workspace.  Blocks for `resident` at once.  @return 0, or -1: out of memory
- */
+/** Fills in `d`, and allocates its workspace where it has none.  Blocks for `resident` at once.  @return 0,
+ * or -1: out of memory */
 static inline int fc_decode_plan(fc_decode *d, const fc_problem *p, const fc_args *args, int groups,
                                  int tile_rows, int dv, int resident) {
   d->batch = (int)p->c.batch;
@@ -291,7 +291,7 @@ static inline int fc_decode_plan(fc_decode *d, const fc_problem *p, const fc_arg
   d->o = (uint16_t *)args->at[FC_DECODE_O];
   d->lse = (float *)args->at[FC_DECODE_LSE];
   size_t rows = (size_t)2 * (size_t)d->parts * (size_t)columns * (size_t)tile_rows;
-  d->partial = (float *)fc_decode_allocate(rows * ((size_t)dv + 1) * sizeof(float));
+  if (d->partial == NULL) d->partial = (float *)fc_decode_allocate(rows * ((size_t)dv + 1) * sizeof(float));
   if (d->partial == NULL) return -1;
   d->partial_lse = d->partial + rows * (size_t)dv;
   return 0;

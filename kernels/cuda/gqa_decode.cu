@@ -322,6 +322,7 @@ static __global__ void __launch_bounds__(32 * SLICES * M)
 /* --- the implementation --- */
 
 struct gqa_state {
+  bool borrows;       /* the workspace is another state's */
   fc_tensor_map k, v; /* 64-byte aligned */
   fc_decode d;
 };
@@ -345,7 +346,8 @@ bool supports(const fc_problem *p, const fc_machine *machine, char *why) {
 
 void release_state(void *state) {
   if (state == NULL) return;
-  fc_decode_free(static_cast<gqa_state *>(state)->d.partial);
+  gqa_state *s = static_cast<gqa_state *>(state);
+  if (!s->borrows) fc_decode_free(s->d.partial);
   free(state);
 }
 
@@ -366,6 +368,10 @@ int prepare(const fc_problem *p, const fc_args *args, const fc_machine *machine,
   }
   memset(static_cast<void *>(s), 0, room);
   s->d.overhead = OVERHEAD;
+  if (*state != NULL) { /* a further set of arguments: calls follow one another, one workspace does for all */
+    s->d.partial = static_cast<const gqa_state *>(*state)->d.partial;
+    s->borrows = true;
+  }
   int resident = tiles == 1 && p->c.dk <= 128 ? 2 * units : units;
   int e = encode(&s->k, p, args->at[FC_DECODE_K]);
   if (e == 0) e = encode(&s->v, p, args->at[FC_DECODE_V]);

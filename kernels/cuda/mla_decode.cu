@@ -448,6 +448,7 @@ static __global__ void __launch_bounds__(THREADS, 1)
 /* --- the implementation --- */
 
 struct mla_state {
+  bool borrows;          /* the workspace is another state's */
   fc_tensor_map q, page; /* 64-byte aligned */
   fc_decode d;
 };
@@ -461,7 +462,8 @@ bool supports(const fc_problem *p, const fc_machine *machine, char *why) {
 
 void release_state(void *state) {
   if (state == NULL) return;
-  fc_decode_free(static_cast<mla_state *>(state)->d.partial);
+  mla_state *s = static_cast<mla_state *>(state);
+  if (!s->borrows) fc_decode_free(s->d.partial);
   free(state);
 }
 
@@ -486,6 +488,10 @@ int prepare(const fc_problem *p, const fc_args *args, const fc_machine *machine,
   }
   memset(static_cast<void *>(s), 0, room);
   s->d.overhead = OVERHEAD;
+  if (*state != NULL) { /* a further set of arguments: calls follow one another, one workspace does for all */
+    s->d.partial = static_cast<const mla_state *>(*state)->d.partial;
+    s->borrows = true;
+  }
   int e = encode(s, p, args);
   if (e != 0)
     snprintf(why, FC_WHY, "tensor map refused: error %d", e);

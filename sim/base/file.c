@@ -120,13 +120,15 @@ fc_status fc_file_create(fc_file **out, const char *path) {
   file->used = 0;
   struct stat st;
   bool exists = stat(path, &st) == 0;
-  file->path = exists ? realpath(path, NULL) : copy_text(path); /* through a link: replace its target */
+  /* through a link: replace its target; a pipe behind /dev/stdout has none that could be named */
+  bool regular = exists && S_ISREG(st.st_mode);
+  file->path = regular ? realpath(path, NULL) : copy_text(path);
   int error = 0;
   if (!file->path)
-    error = exists ? errno : ENOMEM;
+    error = regular ? errno : ENOMEM;
   else if (exists && S_ISDIR(st.st_mode))
     error = EISDIR;
-  else if (exists && !S_ISREG(st.st_mode))
+  else if (exists && !regular)
     error = (file->fd = open_file(path, O_WRONLY)) < 0 ? errno : 0;
   else
     error = open_temporary(file);
