@@ -110,24 +110,41 @@ static fc_status write_row(fc_session *s, fc_journal *journal, const chain *c, f
   return FC_E_NOMEM;
 }
 
-static fc_status time_chain(fc_session *s, const chain *c, fc_chain_kind kind, size_t order, char *why) {
-  fc_timing whole, sum = {0};
-  const fc_bench_device *device = s->options.device;
-  fc_session_guard(s, c->journal, &c->hung, fc_chain_text(kind));
-  fc_status status = fc_measure_list(&whole, device, c->launch, c->n, &s->protocol, s->options.cancel, why);
+/* What a recording takes that holds nothing.  The whole pays it once; the sum of its calls must not pay it
+ * for each. */
+static fc_status time_nothing(fc_session *s, fc_timing *out, char *why) {
+  fc_status status = fc_measure_list(out, s->options.device, NULL, 0, &s->protocol, s->options.cancel, why);
+  if (status != FC_E_IO) return status;
+  *out = (fc_timing){0}; /* a device that cannot record nothing */
+  return fc_session_alive(s);
+}
+
+static fc_status time_parts(fc_session *s, const chain *c, fc_timing *sum, char *why) {
+  fc_timing nothing, one;
+  fc_status status = time_nothing(s, &nothing, why);
+  *sum = (fc_timing){0};
   for (size_t i = 0; !status && i < c->n; i++) {
-    fc_timing one;
     fc_session_guard(s, c->journal, &c->hung, c->impl[i]->name);
-    status = fc_measure_list(&one, device, &c->launch[i], 1, &s->protocol, s->options.cancel, why);
-    sum.median_us += one.median_us;
-    sum.min_us += one.min_us;
-    sum.p90_us += one.p90_us;
-    sum.iqr_us += one.iqr_us;
-    sum.samples += one.samples;
-    sum.dropped += one.dropped;
-    sum.clock_mhz = one.clock_mhz;
-    sum.timed_out = sum.timed_out || one.timed_out;
+    status = fc_measure_list(&one, s->options.device, &c->launch[i], 1, &s->protocol, s->options.cancel, why);
+    if (status) break;
+    sum->median_us += one.median_us - nothing.median_us;
+    sum->min_us += one.min_us - nothing.min_us;
+    sum->p90_us += one.p90_us - nothing.median_us;
+    sum->iqr_us += one.iqr_us;
+    sum->samples += one.samples;
+    sum->dropped += one.dropped;
+    sum->clock_mhz = one.clock_mhz;
+    sum->timed_out = sum->timed_out || one.timed_out;
   }
+  return status;
+}
+
+static fc_status time_chain(fc_session *s, const chain *c, fc_chain_kind kind, size_t order, char *why) {
+  fc_timing whole, sum;
+  fc_session_guard(s, c->journal, &c->hung, fc_chain_text(kind));
+  fc_status status =
+      fc_measure_list(&whole, s->options.device, c->launch, c->n, &s->protocol, s->options.cancel, why);
+  if (!status) status = time_parts(s, c, &sum, why);
   fc_session_guard(s, NULL, NULL, NULL);
   if (!status) status = write_row(s, c->journal, c, kind, true, &whole, order);
   if (!status) status = write_row(s, c->journal, c, kind, false, &sum, order + 1);

@@ -13,6 +13,8 @@
 #include <malloc.h>
 #endif
 
+#include <fleetcast/base/stop.h>
+
 #include "session.h"
 #include "summary.h"
 
@@ -28,23 +30,6 @@ static const fc_bench_device *const backends[BACKENDS] = {
     &fc_bench_cuda,
 #endif
 };
-
-/* The only mutable global: which signal asked us to stop. */
-static volatile sig_atomic_t stop_signal;
-
-static void ask_to_stop(int number) {
-  stop_signal = number;
-}
-
-static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND}, before;
-    (void)sigemptyset(&action.sa_mask);
-    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-      (void)sigaction(numbers[i], &action, NULL);
-  }
-}
 
 /* --- options --- */
 
@@ -195,10 +180,8 @@ static int die_of_signal(const fc_session *s, const fc_journal *j) {
                   s->rows.n, j->partial);
   else
     (void)fputs("fleetcast: interrupted; without -o nothing is kept\n", stderr);
-  (void)fflush(NULL);
-  (void)signal(stop_signal, SIG_DFL);
-  (void)raise(stop_signal);
-  return EXIT_FAILED;
+  fc_stop_die();
+  return EXIT_FAILED; /* the signal was blocked */
 }
 
 static int print_rows(const fc_rows *rows) {
@@ -304,7 +287,7 @@ static int run(const settings *set, const fc_bench_device *device) {
                                 .seed = set->has_seed ? set->seed : (uint64_t)time(NULL),
                                 .kernel = set->kernel,
                                 .out = set->out,
-                                .cancel = &stop_signal,
+                                .cancel = fc_stop_flag(),
                                 .progress = show_progress,
                                 .guard = device->is_gpu ? guard : NULL,
                                 .context = &p};
@@ -313,7 +296,7 @@ static int run(const settings *set, const fc_bench_device *device) {
     (void)fprintf(stderr, "fleetcast: --backend %s: %s\n", device->name, s.why);
     return EXIT_FAILED;
   }
-  catch_signals();
+  fc_stop_catch();
   int code = set->check ? check(&s, set) : measure(&s, set);
   fc_session_close(&s);
   return code;

@@ -53,6 +53,10 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+void fc_sort(double *value, size_t n) {
+  qsort(value, n, sizeof *value, ascending);
+}
+
 /* --- a run: one recording, replayed until its time is known --- */
 
 enum { SAMPLES_MAX = 4096, LAUNCHES_MAX = 4096, TRIALS = 3 };
@@ -93,7 +97,7 @@ static fc_status warm_up(run *r) {
       if (status) return status;
       window += took;
       n++;
-    } while (window < r->protocol->window_s);
+    } while (window < r->protocol->window_s && seconds() - start < r->protocol->warm_max_s);
     double mean = window / n;
     if (last > 0 && fabs(mean - last) <= r->protocol->settle * last) break;
     last = mean;
@@ -115,7 +119,7 @@ static bool is_settled(const run *r, double total) {
   if (r->n < (size_t)r->protocol->min_samples || total < r->protocol->min_total_s) return false;
   double sorted[SAMPLES_MAX];
   memcpy(sorted, r->sample, r->n * sizeof *sorted);
-  qsort(sorted, r->n, sizeof *sorted, ascending);
+  fc_sort(sorted, r->n);
   double iqr = fc_sorted_quantile(sorted, r->n, 0.75) - fc_sorted_quantile(sorted, r->n, 0.25);
   return iqr <= r->protocol->max_iqr * fc_sorted_quantile(sorted, r->n, 0.5);
 }
@@ -169,7 +173,7 @@ static fc_status sample(run *r, bool sustained, bool *timed_out, double *clock_m
 }
 
 static void summarise(fc_timing *out, run *r) {
-  qsort(r->sample, r->n, sizeof *r->sample, ascending);
+  fc_sort(r->sample, r->n);
   double us = 1e6 / (double)r->launches;
   out->samples = r->n;
   out->dropped = r->dropped;

@@ -44,6 +44,8 @@ fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const f
                           size_t n, const fc_protocol *protocol, const volatile sig_atomic_t *cancel,
                           char *why);
 
+/** Ascending. */
+void fc_sort(double *value, size_t n);
 /** Quantile by linear interpolation of a sorted array.  @pre n >= 1 */
 double fc_sorted_quantile(const double *sorted, size_t n, double q);
 

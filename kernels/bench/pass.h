@@ -6,7 +6,8 @@
 
 /** What the parts of a session share; private to them. */
 
-/** Seconds of one core that the reference of one check may take. */
+/** Seconds of one core that the reference of one check may take: of an odd shape, of a point. */
+#define FC_VET_BUDGET_S   0.06
 #define FC_CHECK_BUDGET_S 0.02
 
 /** Walks the implementations of an operator, best first.  Zero-initialise. */

@@ -261,11 +261,6 @@ static bool is_family(const fc_row *a, const fc_row *b) {
   return true;
 }
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Is row i beyond OUTLIER_SIGMA of its family (of 8 points or more)? */
 static bool is_outlier(const fc_rows *rows, size_t n, size_t i) {
   enum { FEWEST = 8, MOST = 512 };
@@ -285,10 +280,10 @@ static bool is_outlier(const fc_rows *rows, size_t n, size_t i) {
   }
   double mine = residual(&rows->item[i], rate, bandwidth);
   if (count < FEWEST || !isfinite(mine)) return false;
-  qsort(all, count, sizeof *all, ascending);
+  fc_sort(all, count);
   double median = fc_sorted_quantile(all, count, 0.5);
   for (size_t j = 0; j < count; j++) all[j] = fabs(all[j] - median);
-  qsort(all, count, sizeof *all, ascending);
+  fc_sort(all, count);
   double sigma = 1.4826 * fc_sorted_quantile(all, count, 0.5); /* of a normal, from its median deviation */
   return sigma > 0 && fabs(mine - median) > OUTLIER_SIGMA * sigma;
 }

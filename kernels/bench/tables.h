@@ -19,9 +19,10 @@ extern "C" {
   X(cuda_quantise) X(cuda_training) X(cuda_router) X(cuda_permute) X(cuda_stream) X(nvidia_grouped) X(nvidia_cudnn)
 /* clang-format on */
 
-#define FC_TABLE_ONE(name) +1
-enum { FC_CPU_TABLES = FC_CPU_TABLE_MAP(FC_TABLE_ONE), FC_CUDA_TABLES = FC_CUDA_TABLE_MAP(FC_TABLE_ONE) };
-#undef FC_TABLE_ONE
+#define FC_TABLE_ENUM(name) FC_TABLE_##name,
+enum { FC_CPU_TABLE_MAP(FC_TABLE_ENUM) FC_CPU_TABLES };
+enum { FC_CUDA_TABLE_MAP(FC_TABLE_ENUM) FC_CUDA_TABLES };
+#undef FC_TABLE_ENUM
 
 extern const fc_implementations *const fc_cpu_tables[FC_CPU_TABLES];
 extern const fc_implementations *const fc_cuda_tables[FC_CUDA_TABLES];

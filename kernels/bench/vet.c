@@ -26,7 +26,7 @@ static fc_status check_data(fc_session *s, fc_vetted *v, const fc_data *d) {
     return fc_session_alive(s);
   }
   fc_check check;
-  fc_status status = fc_data_check(&check, d, v->impl, states[0], FC_CHECK_BUDGET_S, why);
+  fc_status status = fc_data_check(&check, d, v->impl, states[0], FC_VET_BUDGET_S, why);
   fc_data_release(states, d, v->impl);
   if (status == FC_E_NOMEM) return status;
   if (status || !check.passed) {

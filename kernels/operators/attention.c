@@ -115,7 +115,7 @@ static matrix matrix_new(int64_t rows, int64_t wide) {
 static void matrix_read(matrix *m, const fc_tensor *t, int64_t rows, int64_t first, int64_t step) {
   for (int64_t r = 0; r < rows; r++) {
     double *x = m->x + r * m->wide;
-    fc_softmax_read(x, t, (size_t)((first + r * step) * m->wide), m->wide);
+    fc_tensor_read(x, t, (size_t)((first + r * step) * m->wide), (size_t)m->wide);
     m->norm[r] = sqrt(fc_softmax_dot(x, x, m->wide));
   }
 }
@@ -198,11 +198,13 @@ static pair pair_of(const pass *a, int64_t i, int64_t j) {
 
 /* --- gradients of queries --- */
 
-/* k-th of n rows spread over [from, to): the first, the last, the others anywhere in their share. */
-static int64_t sampled(int64_t k, int64_t n, int64_t from, int64_t to) {
+/* k-th of n rows spread over [from, to): the first, the last, the others anywhere in their share, drawn anew
+ * for each seed and each head. */
+static int64_t sampled(const pass *a, int64_t k, int64_t n, int64_t from, int64_t to) {
   int64_t rows = to - from, at = from + k * rows / n, next = from + (k + 1) * rows / n;
   if (k == 0 || next <= at + 1) return at;
-  return k == n - 1 ? to - 1 : at + (int64_t)(fc_fill_bits(0, 0, (uint64_t)k) % (uint64_t)(next - at));
+  uint64_t bits = fc_fill_bits(a->p->seed, (uint64_t)(a->b * a->p->c.kv_heads + a->kv), (uint64_t)k);
+  return k == n - 1 ? to - 1 : at + (int64_t)(bits % (uint64_t)(next - at));
 }
 
 static int64_t samples(const fc_bench_case *c, int64_t rows) {
@@ -336,12 +338,12 @@ static void backward_reference(const fc_problem *p, size_t unit, fc_expect *e) {
     for (int64_t i = a.from; i < c->q; i++) row_stat(&a, i);
     int64_t queries = samples(c, c->q - a.from);
     for (int64_t k = 0; k < queries; k++)
-      query_gradient(&a, sampled(k, queries, a.from, c->q), a.line + 2 * c->s + c->dv, e);
+      query_gradient(&a, sampled(&a, k, queries, a.from, c->q), a.line + 2 * c->s + c->dv, e);
     for (int64_t k = 0; k < keys; k++)
-      key_gradient(&a, sampled(k, keys, first_key, c->s), a.key + k * key_size(c));
+      key_gradient(&a, sampled(&a, k, keys, first_key, c->s), a.key + k * key_size(c));
   }
   for (int64_t k = 0; k < keys; k++) {
-    int64_t j = sampled(k, keys, first_key, c->s);
+    int64_t j = sampled(&a, k, keys, first_key, c->s);
     const double *sums = a.key + k * key_size(c);
     key_tell(&a, FC_ATTN_DK, j, sums, dk, a.scale, e);
     key_tell(&a, FC_ATTN_DV, j, sums + KEY_SUMS * dk, c->dv, 1, e);

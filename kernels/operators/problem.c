@@ -57,6 +57,24 @@ double fc_tensor_at(const fc_tensor *t, size_t index) {
   return 0;
 }
 
+void fc_tensor_read(double *out, const fc_tensor *t, size_t first, size_t n) {
+  FC_ASSERT(n == 0 || (t->host && first < t->count && n <= t->count - first));
+  switch (t->elem) {
+  case FC_ELEM_F32:
+    for (size_t i = 0; i < n; i++) out[i] = (double)((const float *)t->host)[first + i];
+    break;
+  case FC_ELEM_BF16:
+    for (size_t i = 0; i < n; i++) out[i] = (double)fc_bf16_decode(((const uint16_t *)t->host)[first + i]);
+    break;
+  case FC_ELEM_E4M3:
+    for (size_t i = 0; i < n; i++) out[i] = (double)fc_e4m3_decode(((const uint8_t *)t->host)[first + i]);
+    break;
+  case FC_ELEM_I32:
+    for (size_t i = 0; i < n; i++) out[i] = (double)((const int32_t *)t->host)[first + i];
+    break;
+  }
+}
+
 void fc_tensor_set(fc_tensor *t, size_t index, double value) {
   FC_VALIDATE(t->host && index < t->count);
   switch (t->elem) {

@@ -39,10 +39,6 @@ double fc_softmax_dot(const double *a, const double *b, int64_t n) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-void fc_softmax_read(double *out, const fc_tensor *t, size_t at, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = fc_tensor_at(t, at + (size_t)i);
-}
-
 void *fc_softmax_new(size_t n, size_t size) {
   void *made = calloc(n > 0 ? n : 1, size);
   FC_ASSERT(made);
@@ -82,7 +78,7 @@ static row row_new(const fc_problem *p, const fc_softmax_keys *keys, int q, cons
   r.o = r.delta + n;
   r.size = r.o + dv;
   r.square = r.size + dv;
-  fc_softmax_read(r.q, &p->tensor[q], query->at, keys->dk);
+  fc_tensor_read(r.q, &p->tensor[q], query->at, (size_t)keys->dk);
   r.norm = sqrt(fc_softmax_dot(r.q, r.q, keys->dk));
   return r;
 }
@@ -132,13 +128,13 @@ void fc_softmax_reference(const fc_problem *p, const fc_softmax_keys *keys, int 
   }
   double *x = fc_softmax_new((size_t)(keys->dk + keys->dv), sizeof *x);
   for (int64_t j = 0; j < last; j++) {
-    fc_softmax_read(x, keys->k, (size_t)(keys->row[j] * keys->k_step), keys->dk);
+    fc_tensor_read(x, keys->k, (size_t)(keys->row[j] * keys->k_step), (size_t)keys->dk);
     double norm = sqrt(fc_softmax_dot(x, x, keys->dk));
     for (int i = 0; i < n; i++)
       if (j < r[i].n) row_score(&r[i], keys, j, x, norm);
   }
   for (int64_t j = 0; j < last; j++) {
-    fc_softmax_read(x, keys->v, (size_t)(keys->row[j] * keys->v_step), keys->dv);
+    fc_tensor_read(x, keys->v, (size_t)(keys->row[j] * keys->v_step), (size_t)keys->dv);
     for (int i = 0; i < n; i++)
       if (j < r[i].n) row_value(p, &r[i], keys, j, x);
   }

@@ -55,8 +55,6 @@ double fc_softmax_lse_error(double common, double max, double sum);
 double fc_softmax_narrow(const fc_problem *p);
 
 double fc_softmax_dot(const double *a, const double *b, int64_t n);
-/** n elements of t from `at` on, as doubles. */
-void fc_softmax_read(double *out, const fc_tensor *t, size_t at, int64_t n);
 /** Zeroed memory; asserts that there is some. */
 void *fc_softmax_new(size_t n, size_t size);
 

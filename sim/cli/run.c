@@ -1,41 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <fleetcast/base/stop.h>
 #include <fleetcast/fleet/run.h>
 #include <fleetcast/report/write.h>
 
 #include "terminal.h"
 #include "verbs.h"
 
-/* The only mutable global of the program: which signal asked us to stop. */
-static volatile sig_atomic_t stop_signal;
-
-static void ask_to_stop(int number) {
-  stop_signal = number;
-}
-
-/* The second Ctrl-C kills at once; a signal that we were started to ignore (nohup) stays ignored. */
-static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND}, before;
-    (void)sigemptyset(&action.sa_mask);
-    if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-      (void)sigaction(numbers[i], &action, NULL);
-  }
-}
-
 /* An interrupted program dies of its signal, so that a shell's loop stops too (docs/adr/0006). */
 static int die_of_signal(void) {
   (void)fputs("fleetcast: interrupted; no results were written\n", stderr);
-  (void)fflush(NULL);
-  (void)signal(stop_signal, SIG_DFL);
-  (void)raise(stop_signal);
+  fc_stop_die();
   return EXIT_FAILED; /* the signal was blocked */
 }
 
@@ -93,7 +73,7 @@ static int simulate(fc_fleet_result **result, const fc_fleet_def *def, uint64_t 
   char why[WHY] = "";
   progress p = cli_progress(s->quiet);
   fc_fleet_options options = {
-      .seed = seed, .progress = cli_progress_show, .context = &p, .cancel = &stop_signal};
+      .seed = seed, .progress = cli_progress_show, .context = &p, .cancel = fc_stop_flag()};
   fc_status status = fc_fleet_run(result, def, &options, why);
   cli_progress_clear(&p);
   if (status == FC_OK) return EXIT_OK;
@@ -114,7 +94,7 @@ static int write_results(const fc_fleet_result *result, const fc_input *input, c
                                .set = s->set.item,
                                .n_data_dirs = data->n,
                                .data_dirs = (const char *const *)data->dir,
-                               .cancel = &stop_signal};
+                               .cancel = fc_stop_flag()};
   fc_status status = fc_report_write(folder, result, input, &options, why);
   switch (status) {
   case FC_OK: break;
@@ -155,7 +135,7 @@ int cli_run(const settings *s) {
     add_folder(&folder, s, def->name);
     add_command(&command, s);
     code = fc_text_status(&folder) || fc_text_status(&command) ? EXIT_FAILED : EXIT_OK;
-    catch_signals();
+    fc_stop_catch();
     if (code == EXIT_OK) code = simulate(&result, def, seed, s);
     if (code == EXIT_OK) code = write_results(result, input, &data, seed, folder.bytes, command.bytes, s);
   }

@@ -29,7 +29,7 @@ static fc_check check_with(fault f, bool exact, fc_dtype dtype) {
       if (row->op == c.op && (!row->supports || row->supports(&d.problem, &machine, why))) impl = row;
     }
   cr_assert(impl);
-  memset(d.args[0].at[FC_GEMM_C], 0xff, 33 * 72 * fc_elem_size(d.problem.tensor[FC_GEMM_C].elem));
+  memset(d.args[0].at[FC_GEMM_C], 0xff, (size_t)33 * 72 * fc_elem_size(d.problem.tensor[FC_GEMM_C].elem));
   fc_bench_launch launch = {impl, &d.problem, &d.args[0], NULL};
   cr_assert_eq(fc_bench_cpu.run(&launch), 0);
   void *got[FC_TENSORS_MAX] = {0};
@@ -62,7 +62,7 @@ Test(check, a_right_result_passes) {
     for (int exact = 0; exact < 2; exact++) {
       fc_check c = check_with(RIGHT, exact, formats[i]);
       cr_assert(c.passed, "%s", c.text);
-      cr_assert_eq(c.compared, 33 * 72);
+      cr_assert_eq(c.compared, (size_t)33 * 72);
       cr_assert(!exact || c.worst == 0, "exact data must match bit for bit");
     }
 }

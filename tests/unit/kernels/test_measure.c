@@ -10,6 +10,8 @@
 #include <journal.h>
 #include <measure.h>
 
+#include <fleetcast/kernels/operators.h>
+
 /* The protocol on a device whose times are known: 10 us a call, with noise that a script adds. */
 
 typedef struct {
@@ -151,6 +153,29 @@ Test(measure, a_failing_device_is_told) {
     cr_assert_eq(measure(&t, false, why), FC_E_IO);
     cr_assert(strstr(why, "fell off the bus"), "%s", why);
   }
+}
+
+/* --- what the launches rotate over --- */
+
+Test(data, weights_come_in_copies_that_exceed_the_cache) {
+  fc_bench_case c = {.op = FC_BENCH_GEMM, .dtype = FC_DTYPE_FP32, .m = 2, .n = 256, .k = 1024};
+  fc_machine machine;
+  fc_data d;
+  char why[FC_WHY] = "";
+  cr_assert_eq(fc_bench_cpu.open(&machine, why), 0);
+  cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 1, false, SIZE_MAX, why), FC_OK, "%s", why);
+  double weights = 4.0 * 256 * 1024;
+  cr_assert((double)d.sets * weights >= 12e6, "%zu copies", d.sets); /* thrice a second-level cache of 4 MB */
+  cr_assert_str_eq(d.cache, "cold_l2");
+  for (size_t s = 1; s < d.sets; s++) {
+    cr_assert_eq(d.args[s].at[FC_GEMM_A], d.args[0].at[FC_GEMM_A], "activations stay warm");
+    cr_assert_neq(d.args[s].at[FC_GEMM_B], d.args[s - 1].at[FC_GEMM_B]);
+    cr_assert_arr_neq(d.args[s].at[FC_GEMM_B], d.args[0].at[FC_GEMM_B], (size_t)weights);
+  }
+  fc_data_free(&d);
+  cr_assert_eq(fc_data_new(&d, &fc_bench_cpu, &machine, &c, 1, false, 2, why), FC_OK, "%s", why);
+  cr_assert(d.sets == 2 && strcmp(d.cache, "hot") == 0, "two copies stay in the cache");
+  fc_data_free(&d);
 }
 
 /* --- the journal --- */

@@ -71,6 +71,8 @@ int fc_problem_tensor(fc_problem *p, const char *name, fc_elem elem, fc_role rol
 
 /** Reads an element of a host copy as a double. */
 double fc_tensor_at(const fc_tensor *t, size_t index);
+/** Reads n neighbours from element `first` on; much faster than one by one. */
+void fc_tensor_read(double *out, const fc_tensor *t, size_t first, size_t n);
 /** Writes one. */
 void fc_tensor_set(fc_tensor *t, size_t index, double value);
 int32_t fc_tensor_int(const fc_tensor *t, size_t index);
