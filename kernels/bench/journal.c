@@ -16,14 +16,14 @@ static char *with_suffix(const char *path, const char *suffix) {
   return out;
 }
 
-static bool is_regular(const char *path) {
+bool fc_journal_is_regular(const char *path) {
   struct stat of;
   return stat(path, &of) == 0 && S_ISREG(of.st_mode);
 }
 
 bool fc_journal_is_complete(const char *path) {
   char *partial = with_suffix(path, ".partial");
-  bool complete = partial && is_regular(path) && !is_regular(partial);
+  bool complete = partial && fc_journal_is_regular(path) && !fc_journal_is_regular(partial);
   free(partial);
   return complete;
 }
@@ -77,7 +77,8 @@ fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *mac
   *earlier = (fc_rows){0};
   if (!path) return FC_OK;
   j->path = with_suffix(path, "");
-  if (j->path && access(path, F_OK) == 0 && !is_regular(path)) return FC_OK; /* a pipe keeps no journal */
+  if (j->path && access(path, F_OK) == 0 && !fc_journal_is_regular(path))
+    return FC_OK; /* a pipe keeps no journal */
   j->partial = with_suffix(path, ".partial");
   fc_status status = j->path && j->partial ? FC_OK : FC_E_NOMEM;
   if (!status) status = read_earlier(j, machine, earlier, d);

@@ -12,6 +12,7 @@
 /** Is OUT a finished file, with no interrupted pass beside it?  Not when it is no regular file (a pipe, a
  * device). */
 bool fc_journal_is_complete(const char *path);
+bool fc_journal_is_regular(const char *path);
 
 typedef struct fc_journal {
   char *path, *partial; /* NULL path: rows are kept in memory alone; NULL partial: OUT is no regular file */

@@ -15,6 +15,7 @@
 
 #include <fleetcast/base/stop.h>
 
+#include "manifest.h"
 #include "session.h"
 #include "summary.h"
 
@@ -257,7 +258,7 @@ static int measure(fc_session *s, const settings *set) {
       (void)fprintf(stderr, "fleetcast: %zu points are kept in %s: the same command goes on after this one\n",
                     s->rows.n, journal.partial);
     code = EXIT_FAILED;
-  } else if (fc_journal_finish(&journal, &s->rows)) {
+  } else if (fc_journal_finish(&journal, &s->rows) || (set->out && fc_manifest_write(set->out, s))) {
     (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", set->out, strerror(errno));
     code = EXIT_IO;
   } else {

@@ -24,8 +24,12 @@ bool fc_row_set(fc_row *row, fc_column column, const char *format, ...) {
   (void)vsnprintf(text, sizeof text, format, args);
   va_end(args);
   free(row->field[column]);
-  row->field[column] = *text ? strdup(text) : NULL;
-  return row->field[column] || !*text;
+  row->field[column] = NULL;
+  if (!*text) return true;
+  size_t size = strlen(text) + 1;
+  row->field[column] = malloc(size);
+  if (row->field[column]) memcpy(row->field[column], text, size);
+  return row->field[column] != NULL;
 }
 
 double fc_row_number(const fc_row *row, fc_column column) {

@@ -105,6 +105,8 @@ void fc_shapes_dense(fc_cases *list, const fc_grid *g) {
     gemm(list, "square", g->plain, g->rows.item[j], g->square, g->square);
   for (size_t j = 0; j < g->head_rows.n; j++)
     gemm(list, "lm_head", g->plain, g->head_rows.item[j], d->vocab, d->hidden);
+  if (!g->quick)
+    gradients(list, "lm_head_dgrad", "lm_head", g->plain, g->train_rows.item[0], d->vocab, d->hidden);
   for (size_t j = 0; j < g->absorb_rows.n; j++) absorbed(list, g, g->absorb_rows.item[j]);
 }
 
@@ -262,6 +264,7 @@ void fc_shapes_rows(fc_cases *list, const fc_grid *g) {
     rowwise(list, FC_BENCH_NORM, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_NORM_RESIDUAL, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_NORM_B, "hidden", t, d->hidden);
+    if (!g->quick) rowwise(list, FC_BENCH_NORM_B, "q_norm", t, d->q_rank);
     rowwise(list, FC_BENCH_QUANT, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_QUANT_TRANSPOSED, "hidden", t, d->hidden);
     rowwise(list, FC_BENCH_SWIGLU, "inter", t, d->inter);
