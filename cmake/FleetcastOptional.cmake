@@ -7,8 +7,11 @@ if(FC_CUDA)
   if(CMAKE_CUDA_COMPILER)
     execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --version OUTPUT_VARIABLE nvcc_version)
     string(REGEX MATCH "release ([0-9]+)" nvcc_version "${nvcc_version}")
-    if(CMAKE_MATCH_1 GREATER_EQUAL 13) # block-scaled FP8 in cuBLASLt, CUtensorMap through the runtime
-      set(FC_HAVE_CUDA 1)
+    cmake_path(GET CMAKE_CUDA_COMPILER PARENT_PATH nvcc_folder)
+    if(CMAKE_MATCH_1 GREATER_EQUAL 13 AND EXISTS ${nvcc_folder}/../include/cublasLt.h)
+      set(FC_HAVE_CUDA 1) # block-scaled FP8 in cuBLASLt, CUtensorMap through the runtime
+    elseif(CMAKE_MATCH_1 GREATER_EQUAL 13)
+      message(STATUS "no cublasLt.h beside nvcc: the CUDA benchmarks are left out")
     else()
       message(STATUS "nvcc is older than 13: the CUDA benchmarks are left out")
     endif()

@@ -9,7 +9,7 @@
 
 #include <fleetcast/base/file.h>
 
-static char *with_suffix(const char *path, const char *suffix) {
+char *fc_path_with_suffix(const char *path, const char *suffix) {
   size_t room = strlen(path) + strlen(suffix) + 1;
   char *out = malloc(room);
   if (out) (void)snprintf(out, room, "%s%s", path, suffix);
@@ -22,7 +22,7 @@ bool fc_journal_is_regular(const char *path) {
 }
 
 bool fc_journal_is_complete(const char *path) {
-  char *partial = with_suffix(path, ".partial");
+  char *partial = fc_path_with_suffix(path, ".partial");
   bool complete = partial && fc_journal_is_regular(path) && !fc_journal_is_regular(partial);
   free(partial);
   return complete;
@@ -76,10 +76,10 @@ fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *mac
   *j = (fc_journal){0};
   *earlier = (fc_rows){0};
   if (!path) return FC_OK;
-  j->path = with_suffix(path, "");
+  j->path = fc_path_with_suffix(path, "");
   if (j->path && access(path, F_OK) == 0 && !fc_journal_is_regular(path))
     return FC_OK; /* a pipe keeps no journal */
-  j->partial = with_suffix(path, ".partial");
+  j->partial = fc_path_with_suffix(path, ".partial");
   fc_status status = j->path && j->partial ? FC_OK : FC_E_NOMEM;
   if (!status) status = read_earlier(j, machine, earlier, d);
   if (!status) status = start(j, earlier);

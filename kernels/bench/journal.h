@@ -13,6 +13,8 @@
  * device). */
 bool fc_journal_is_complete(const char *path);
 bool fc_journal_is_regular(const char *path);
+/** "OUT.partial" of OUT; the caller's to free(); NULL when memory runs out. */
+char *fc_path_with_suffix(const char *path, const char *suffix);
 
 typedef struct fc_journal {
   char *path, *partial; /* NULL path: rows are kept in memory alone; NULL partial: OUT is no regular file */

@@ -63,12 +63,9 @@ static void put(fc_file *f, const char *out, const fc_session *s) {
 }
 
 fc_status fc_manifest_write(const char *out, const fc_session *s) {
-  size_t n = strlen(out);
   if (!fc_journal_is_regular(out)) return FC_OK;
-  char *path = malloc(n + sizeof ".yaml");
+  char *path = fc_path_with_suffix(out, ".yaml");
   if (!path) return FC_E_NOMEM;
-  memcpy(path, out, n);
-  memcpy(path + n, ".yaml", sizeof ".yaml");
   fc_file *f;
   fc_status status = fc_file_create(&f, path);
   free(path);
