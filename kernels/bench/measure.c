@@ -30,6 +30,7 @@ fc_protocol fc_protocol_default(bool gpu, bool quick) {
     p.min_total_s = quick ? 5e-3 : 10e-3;
     p.max_total_s = quick ? 30e-3 : 80e-3;
     p.max_iqr = 0.02;
+    p.max_error = 0.01; /* a shared machine is rarely steady; many samples still know its median */
     p.sustained_s = 0.3;
     p.clock_drift = 0.1; /* neighbours of a shared machine move it more than heat does */
   }
@@ -121,7 +122,10 @@ static bool is_settled(const run *r, double total) {
   memcpy(sorted, r->sample, r->n * sizeof *sorted);
   fc_sort(sorted, r->n);
   double iqr = fc_sorted_quantile(sorted, r->n, 0.75) - fc_sorted_quantile(sorted, r->n, 0.25);
-  return iqr <= r->protocol->max_iqr * fc_sorted_quantile(sorted, r->n, 0.5);
+  double median = fc_sorted_quantile(sorted, r->n, 0.5);
+  /* of a normal sample: sd = IQR / 1.349, standard error of the median 1.253 sd / sqrt(n) */
+  double error = 0.929 * iqr / sqrt((double)r->n);
+  return iqr <= r->protocol->max_iqr * median || error <= r->protocol->max_error * median;
 }
 
 static fc_status sample_burst(run *r, bool *timed_out) {

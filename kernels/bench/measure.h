@@ -15,7 +15,8 @@ typedef struct fc_protocol {
   double window_s, settle, warm_max_s; /* warm up until two windows agree to `settle` */
   int min_samples;
   double min_total_s, max_total_s;
-  double max_iqr; /* of the median: enough */
+  double max_iqr;   /* interquartile range over the median: steady enough */
+  double max_error; /* standard error of the median over it: known well enough, steady or not; 0: not asked */
   double sustained_s;
   double throttled;   /* a point below so much of the best clock seen is dropped, and taken once more */
   double clock_drift; /* a point whose clock moved by more is repeated once */

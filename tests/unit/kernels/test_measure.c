@@ -127,6 +127,23 @@ Test(measure, noise_is_stated) {
   cr_assert(fabs(t.min_us - 9) < 1e-9 && t.iqr_us > 1 && t.p90_us <= 11 + 1e-9);
 }
 
+Test(measure, many_samples_know_the_median_of_an_unsteady_cpu) {
+  static const fc_implementation impl = {.op = FC_BENCH_GEMM, .name = "fake"};
+  fc_args args[1] = {{{0}}};
+  void *states[1] = {0};
+  fc_data d = {.device = &fake, .sets = 1, .args = args};
+  fc_protocol p = fc_protocol_default(false, false);
+  p.warm_max_s = p.min_total_s = 1e-3;
+  p.max_total_s = 1;
+  fc_timing t;
+  char why[FC_WHY] = "";
+  the = (script){.call_s = 1e-4, .noise = 0.05, .clock = {4000}};
+  cr_assert_eq(fc_measure(&t, &d, &impl, states, &p, NULL, why), FC_OK, "%s", why);
+  /* IQR 10 % of 100 us: 0.929 x 10 us / sqrt(n) <= 1 % of the median from n = 86; of an odd number the median
+   * is 105 us: 79 */
+  cr_assert(!t.timed_out && t.samples >= 79 && t.samples <= 86, "%zu samples", t.samples);
+}
+
 Test(measure, a_throttled_point_is_taken_once_more) {
   fc_timing t;
   char why[FC_WHY] = "";
