@@ -18,6 +18,7 @@ struct context {
   void *scratch;
   size_t scratch_bytes;
   double *probe; /* on the device */
+  char text[48]; /* of a library's status */
 };
 static context the;
 
@@ -78,7 +79,9 @@ static void cuda_close(void) {
 }
 
 static const char *cuda_text(int error) {
-  return cudaGetErrorString((cudaError_t)error);
+  if (error >= 0) return cudaGetErrorString((cudaError_t)error);
+  snprintf(the.text, sizeof the.text, "a library call failed, status %d", -error);
+  return the.text;
 }
 
 static int cuda_alloc(void **out, size_t bytes) {

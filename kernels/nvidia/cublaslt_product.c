@@ -222,7 +222,7 @@ int fc_lt_plan_init(fc_lt_plan *plan, const fc_lt_product *x, const fc_lt_plan *
 }
 
 int fc_lt_plan_launch(const fc_lt_plan *plan, fc_queue queue) {
-  return (int)run(plan, plan->x.c, queue);
+  return -(int)run(plan, plan->x.c, queue); /* a library's status: negative (implementation.h) */
 }
 
 void fc_lt_plan_fini(fc_lt_plan *plan) {

@@ -251,7 +251,7 @@ static int launch(const fc_problem *p, const fc_args *args, void *state, fc_queu
   (void)args;
   const call *c = state;
   const fc_dnn_graph *g = is_backward(p) ? &c->plan->gradient : &c->plan->forward;
-  return fc_dnn_execute(g, c->pack, fc_cudnn_device_open()->handle, queue);
+  return -fc_dnn_execute(g, c->pack, fc_cudnn_device_open()->handle, queue); /* a library's status */
 }
 
 static const fc_implementation items[] = {

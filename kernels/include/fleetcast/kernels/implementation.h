@@ -38,8 +38,8 @@ typedef struct fc_implementation {
    * `why`.  NULL: nothing to prepare. */
   int (*prepare)(const fc_problem *p, const fc_args *args, const fc_machine *machine, void **state,
                  char *why);
-  /** Queues one call.  @return 0, or an error of the backend.  It may be captured into a graph: no
-   * allocation, no synchronisation. */
+  /** Queues one call.  @return 0, an error of the backend (CUDA: > 0), or minus the status of a library.  It
+   * may be captured into a graph: no allocation, no synchronisation. */
   int (*launch)(const fc_problem *p, const fc_args *args, void *state, fc_queue queue);
   /** Frees what prepare made; NULL when prepare is. */
   void (*release)(void *state);
