@@ -21,31 +21,35 @@ bool fc_journal_is_regular(const char *path) {
   return stat(path, &of) == 0 && S_ISREG(of.st_mode);
 }
 
-bool fc_journal_is_complete(const char *path) {
-  char *partial = fc_path_with_suffix(path, ".partial");
-  bool complete = partial && fc_journal_is_regular(path) && !fc_journal_is_regular(partial);
-  free(partial);
-  return complete;
-}
-
 static bool is_same(const char *field, const char *of_machine) {
   return strcmp(field ? field : "", of_machine) == 0;
 }
 
-/* Rows of an interrupted pass; another machine's must not be continued. */
-static fc_status read_earlier(const fc_journal *j, const fc_machine *machine, fc_rows *earlier, fc_diags *d) {
-  fc_status status = fc_rows_read(earlier, j->partial, d);
+/* What to do about a file that cannot be continued. */
+static fc_status refuse(const char *path, bool is_out, fc_diags *d) {
+  (void)fc_diag_add(d, FC_NOTE, path, (fc_pos){0}, "%s",
+                    is_out ? "choose another name, or --again to replace it" : "remove it to begin anew");
+  return FC_E_INPUT;
+}
+
+/* Points of an earlier pass; another machine's must not be continued.  A file that is not there, or empty,
+ * has none. */
+static fc_status read_earlier(const char *path, bool is_out, const fc_machine *machine, fc_rows *earlier,
+                              fc_diags *d) {
+  struct stat of;
+  if (stat(path, &of) == 0 && of.st_size == 0) return FC_OK;
+  fc_status status = fc_rows_read(earlier, path, d);
   if (status == FC_E_IO && errno == ENOENT) return FC_OK;
+  if (status == FC_E_INPUT) return refuse(path, is_out, d);
   if (status) return status;
   for (size_t i = 0; i < earlier->n; i++) {
     const fc_row *row = &earlier->item[i];
     if (is_same(row->field[FC_COLUMN_gpu], machine->gpu) &&
         is_same(row->field[FC_COLUMN_driver], machine->driver))
       continue;
-    (void)fc_diag_error(d, j->partial, ((fc_pos){i + 2, 1}),
-                        "an interrupted pass on another device (%s): finish it there, or remove the file",
+    (void)fc_diag_error(d, path, ((fc_pos){i + 2, 1}), "measured on another device (%s)",
                         row->field[FC_COLUMN_gpu] ? row->field[FC_COLUMN_gpu] : "unknown");
-    return FC_E_INPUT;
+    return refuse(path, is_out, d);
   }
   return FC_OK;
 }
@@ -71,8 +75,8 @@ static fc_status start(fc_journal *j, const fc_rows *earlier) {
   return FC_E_NOMEM;
 }
 
-fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier,
-                          fc_diags *d) {
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, bool anew,
+                          fc_rows *earlier, fc_diags *d) {
   *j = (fc_journal){0};
   *earlier = (fc_rows){0};
   if (!path) return FC_OK;
@@ -81,7 +85,9 @@ fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *mac
     return FC_OK; /* a pipe keeps no journal */
   j->partial = fc_path_with_suffix(path, ".partial");
   fc_status status = j->path && j->partial ? FC_OK : FC_E_NOMEM;
-  if (!status) status = read_earlier(j, machine, earlier, d);
+  j->from_out = !status && !anew && !fc_journal_is_regular(j->partial);
+  if (!status && (j->from_out || fc_journal_is_regular(j->partial)))
+    status = read_earlier(j->from_out ? path : j->partial, j->from_out, machine, earlier, d);
   if (!status) status = start(j, earlier);
   if (status) {
     int error = errno;
@@ -119,6 +125,10 @@ fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows) {
   }
   fc_file_abandon(file);
   return FC_E_NOMEM;
+}
+
+void fc_journal_discard(fc_journal *j) {
+  if (j->partial) (void)unlink(j->partial);
 }
 
 void fc_journal_close(fc_journal *j) {

@@ -9,9 +9,7 @@
 /** The file OUT.partial: a point is appended when it is measured, so that an interrupted pass goes on where
  * it was. When all are there it becomes OUT, sorted, in one step. */
 
-/** Is OUT a finished file, with no interrupted pass beside it?  Not when it is no regular file (a pipe, a
- * device). */
-bool fc_journal_is_complete(const char *path);
+/** Not a pipe, a device, a folder, or nothing. */
 bool fc_journal_is_regular(const char *path);
 /** "OUT.partial" of OUT; the caller's to free(); NULL when memory runs out. */
 char *fc_path_with_suffix(const char *path, const char *suffix);
@@ -19,20 +17,24 @@ char *fc_path_with_suffix(const char *path, const char *suffix);
 typedef struct fc_journal {
   char *path, *partial; /* NULL path: rows are kept in memory alone; NULL partial: OUT is no regular file */
   FILE *file;
+  bool from_out; /* the earlier points are OUT's own */
 } fc_journal;
 
-/** Opens; rows of an interrupted pass on the same machine come back in `earlier`.
- *  @return FC_OK | FC_E_INPUT (told to d: not such a file,
- *    another machine's) | FC_E_IO (errno) | FC_E_NOMEM */
+/** Opens.  Finished points of the same machine come back in `earlier`: those of an interrupted pass, else
+ * those of OUT itself (unless `anew`), so that nothing is measured twice and nothing is lost.
+ *  @return FC_OK | FC_E_INPUT (told to d: not such a file, another machine's) | FC_E_IO (errno) | FC_E_NOMEM
+ */
 FC_NODISCARD
-fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, fc_rows *earlier,
-                          fc_diags *d);
+fc_status fc_journal_open(fc_journal *j, const char *path, const fc_machine *machine, bool anew,
+                          fc_rows *earlier, fc_diags *d);
 /** @return FC_OK | FC_E_IO | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_journal_add(fc_journal *j, const fc_row *row);
 /** Writes OUT and removes OUT.partial.  @return FC_OK | FC_E_IO | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_journal_finish(fc_journal *j, const fc_rows *rows);
+/** Removes OUT.partial and leaves OUT as it was: nothing was added. */
+void fc_journal_discard(fc_journal *j);
 void fc_journal_close(fc_journal *j);
 
 #endif

@@ -51,7 +51,7 @@ static void print_help(FILE *to) {
               "      --kernel NAME           only this kernel, as the column `kernel` names it\n"
               "      --seed N                of the data and of the order (default: the time)\n"
               "      --check                 check every kernel, time nothing\n"
-              "      --again                 measure anew though FILE is complete\n"
+              "      --again                 measure anew what FILE already holds\n"
               "      --table FILE            measure nothing: the table of a measurement file\n"
               "  -q, --quiet                 no progress, no table\n"
               "  -h, --help                  this text\n\n"
@@ -75,7 +75,11 @@ static int parse(settings *s, int argc, char **argv) {
   for (int letter; (letter = getopt_long(argc, argv, "o:qh", options, NULL)) != -1;) switch (letter) {
     case 'b': s->backend = optarg; break;
     case 'Q': s->quick = true; break;
-    case 'o': s->out = optarg; break;
+    case 'o':
+      s->out = optarg;
+      if (*optarg) break;
+      (void)fputs("fleetcast: -o wants a file\n", stderr);
+      return EXIT_USAGE;
     case 'k': s->kernel = optarg; break;
     case 'c': s->check = true; break;
     case 'a': s->again = true; break;
@@ -216,8 +220,9 @@ static int tell_results(const fc_session *s, const settings *set) {
                   "not alone or "
                   "not cool\n",
                   100 * s->largest_drift);
-  if (s->failed_points > 0) {
-    (void)fprintf(stderr, "fleetcast: %zu points failed their check: status column\n", s->failed_points);
+  size_t failed = fc_rows_count(&s->rows, "failed");
+  if (failed > 0) {
+    (void)fprintf(stderr, "fleetcast: %zu points failed: column `status` says why\n", failed);
     code = EXIT_FAILED;
   }
   return code;
@@ -236,7 +241,7 @@ static int measure(fc_session *s, const settings *set) {
   fc_rows earlier;
   fc_diags d;
   fc_diags_init(&d);
-  fc_status status = fc_journal_open(&journal, set->out, &s->machine, &earlier, &d);
+  fc_status status = fc_journal_open(&journal, set->out, &s->machine, set->again, &earlier, &d);
   if (status) {
     show_diags(&d);
     if (status == FC_E_IO)
@@ -245,7 +250,7 @@ static int measure(fc_session *s, const settings *set) {
   }
   status = fc_session_resume(s, &earlier);
   fc_rows_fini(&earlier);
-  if (s->resumed > 0 && !set->quiet)
+  if (s->resumed > 0 && !journal.from_out && !set->quiet)
     (void)fprintf(stderr, "fleetcast: going on from %zu points\n", s->resumed);
   if (!status) status = fc_session_measure(s, &journal);
   clear_progress(s->options.context);
@@ -258,6 +263,10 @@ static int measure(fc_session *s, const settings *set) {
       (void)fprintf(stderr, "fleetcast: %zu points are kept in %s: the same command goes on after this one\n",
                     s->rows.n, journal.partial);
     code = EXIT_FAILED;
+  } else if (journal.from_out && s->resumed > 0 &&
+             s->rows.n == s->resumed) { /* finished work is not redone */
+    fc_journal_discard(&journal);
+    (void)fprintf(stderr, "fleetcast: %s is complete; --again measures anew\n", set->out);
   } else if (fc_journal_finish(&journal, &s->rows) || (set->out && fc_manifest_write(set->out, s))) {
     (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", set->out, strerror(errno));
     code = EXIT_IO;
@@ -336,13 +345,6 @@ static const fc_bench_device *find_backend(const char *name) {
   return NULL;
 }
 
-/* A finished file is not measured twice. */
-static bool is_complete(const settings *set) {
-  if (!set->out || set->again || set->check || !fc_journal_is_complete(set->out)) return false;
-  (void)fprintf(stderr, "fleetcast: %s is complete; --again measures anew\n", set->out);
-  return true;
-}
-
 int main(int argc, char **argv) {
   settings set = {0};
 #if defined(__GLIBC__)
@@ -355,7 +357,6 @@ int main(int argc, char **argv) {
   if (set.table) return print_table(set.table);
   code = check_kernel(set.kernel);
   if (code) return code;
-  if (is_complete(&set)) return EXIT_OK;
   const fc_bench_device *device = find_backend(set.backend);
   if (device) return run(&set, device);
   if (strcmp(set.backend, "cuda") == 0) {

@@ -22,16 +22,6 @@ static void put_number(fc_file *f, const char *key, double value) {
   fc_file_printf(f, "%s: %s\n", key, text);
 }
 
-/* Points by status. */
-static size_t count(const fc_session *s, const char *status) {
-  size_t n = 0;
-  for (size_t i = 0; i < s->rows.n; i++) {
-    const char *is = s->rows.item[i].field[FC_COLUMN_status];
-    n += is && strncmp(is, status, strlen(status)) == 0;
-  }
-  return n;
-}
-
 static void put(fc_file *f, const char *out, const fc_session *s) {
   static const char *const kinds[] = {"ok", "timeout", "again", "skipped", "failed"};
   const fc_machine *m = &s->machine;
@@ -57,7 +47,7 @@ static void put(fc_file *f, const char *out, const fc_session *s) {
   fc_file_printf(f, "checks: {passed: %zu, failed: %zu}\n", s->checks.passed, s->checks.failed);
   fc_file_printf(f, "points: {");
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-    fc_file_printf(f, "%s%s: %zu", i > 0 ? ", " : "", kinds[i], count(s, kinds[i]));
+    fc_file_printf(f, "%s%s: %zu", i > 0 ? ", " : "", kinds[i], fc_rows_count(&s->rows, kinds[i]));
   fc_file_printf(f, "}\n");
   put_number(f, "sentinel_drift", s->largest_drift);
 }

@@ -9,6 +9,8 @@
 /* The measuring pass: cases in random order, sentinels between them, finished points left alone. */
 
 enum { SENTINEL_EVERY = 30, IMPLEMENTATIONS_MAX = 16 };
+/* after the cases and the chains: earlier points of another suite, sentinels */
+#define OTHER_ORDER    (SIZE_MAX - 2)
 #define SENTINEL_ORDER (SIZE_MAX - 1)
 #define OUTLIER_SIGMA  3 /* residuals beyond so many robust standard deviations are measured again */
 
@@ -16,7 +18,9 @@ typedef struct {
   fc_session *s;
   fc_journal *journal;
   const fc_cases *cases;
-  size_t done, total;
+  size_t total;
+  double first_us[2];    /* of the sentinels */
+  size_t until_sentinel; /* points */
 } pass;
 
 /* A row of a case, with its key columns; its place in the file is case by case, best implementation first. */
@@ -88,7 +92,6 @@ static fc_status check_and_time(pass *p, const fc_data *d, const fc_implementati
   fc_status status = fc_data_check(&check, d, impl, states[0], FC_CHECK_BUDGET_S, why);
   bool ok = true;
   if (!status && !check.passed) {
-    s->failed_points++;
     ok = fc_row_set(row, FC_COLUMN_status, "failed: %s", check.text);
   } else if (!status) {
     status = time_unthrottled(s, &t, d, impl, states, why);
@@ -96,7 +99,6 @@ static fc_status check_and_time(pass *p, const fc_data *d, const fc_implementati
   }
   fc_data_release(states, d, impl);
   if (status == FC_E_IO) {
-    s->failed_points++;
     ok = fc_row_set(row, FC_COLUMN_status, "failed: %s", why);
     status = fc_session_alive(s);
   }
@@ -148,7 +150,6 @@ static fc_status measure_all(pass *p, const fc_data *d, const fc_implementation 
     if (status) break;
     status = measure_point(p, d, impl[i], &row);
     if (status == FC_E_IO) { /* the point says what it did */
-      p->s->failed_points++;
       if (fc_row_set(&row, FC_COLUMN_status, "%s", FC_STATUS_LOST)) (void)keep(p, &row);
     }
     if (status)
@@ -156,36 +157,6 @@ static fc_status measure_all(pass *p, const fc_data *d, const fc_implementation 
     else
       status = keep(p, &row);
   }
-  return status;
-}
-
-static fc_status measure_case(pass *p, size_t index) {
-  fc_session *s = p->s;
-  const fc_bench_case *c = &p->cases->item[index];
-  size_t order = index * IMPLEMENTATIONS_MAX;
-  fc_problem shape;
-  fc_status status = fc_problem_init(&shape, c, s->options.seed, false);
-  if (status) return status;
-  const fc_implementation *impl[IMPLEMENTATIONS_MAX];
-  char why[FC_WHY];
-  size_t n = supporting(s, &shape, why, impl), missing = 0;
-  if (n == 0) return skip_case(p, &shape, order, why);
-  bool wanted[IMPLEMENTATIONS_MAX];
-  for (size_t i = 0; i < n; i++) {
-    fc_row row;
-    status = new_row(&row, p, &shape, impl[i]->name, order + i);
-    if (status) return status;
-    wanted[i] = !is_done(s, &row);
-    missing += wanted[i];
-    fc_row_fini(&row);
-  }
-  if (missing == 0) return FC_OK;
-  fc_data d;
-  status = fc_data_new(&d, s->options.device, &s->machine, c, s->options.seed + index, false, SIZE_MAX, why);
-  if (status == FC_E_NOMEM || status == FC_E_IO) return skip_case(p, &shape, order, why);
-  if (status) return status;
-  status = measure_all(p, &d, impl, n, order, wanted);
-  fc_data_free(&d);
   return status;
 }
 
@@ -209,7 +180,15 @@ static fc_status keep_sentinel(pass *p, const fc_problem *shape, const char *imp
   return FC_E_NOMEM;
 }
 
-static fc_status sentinel(pass *p, double first_us[2]) {
+/* Takes them when `points` more would be SENTINEL_EVERY since the last, and at the start. */
+static fc_status sentinel(pass *p, size_t points) {
+  double *first_us = p->first_us;
+  if (p->s->options.kernel) return FC_OK;
+  if (p->until_sentinel > points) {
+    p->until_sentinel -= points;
+    return FC_OK;
+  }
+  p->until_sentinel = SENTINEL_EVERY;
   static const fc_bench_op ops[2] = {FC_BENCH_GEMM, FC_BENCH_COPY};
   fc_session *s = p->s;
   for (int i = 0; i < 2; i++) {
@@ -240,6 +219,40 @@ static fc_status sentinel(pass *p, double first_us[2]) {
     if (status) return status;
   }
   return FC_OK;
+}
+
+/* --- a case --- */
+
+static fc_status measure_case(pass *p, size_t index) {
+  fc_session *s = p->s;
+  const fc_bench_case *c = &p->cases->item[index];
+  size_t order = index * IMPLEMENTATIONS_MAX;
+  fc_problem shape;
+  fc_status status = fc_problem_init(&shape, c, s->options.seed, false);
+  if (status) return status;
+  const fc_implementation *impl[IMPLEMENTATIONS_MAX];
+  char why[FC_WHY];
+  size_t n = supporting(s, &shape, why, impl), missing = 0;
+  if (n == 0) return skip_case(p, &shape, order, why);
+  bool wanted[IMPLEMENTATIONS_MAX];
+  for (size_t i = 0; i < n; i++) {
+    fc_row row;
+    status = new_row(&row, p, &shape, impl[i]->name, order + i);
+    if (status) return status;
+    wanted[i] = !is_done(s, &row);
+    missing += wanted[i];
+    fc_row_fini(&row);
+  }
+  if (missing == 0) return FC_OK;
+  status = sentinel(p, missing);
+  if (status) return status;
+  fc_data d;
+  status = fc_data_new(&d, s->options.device, &s->machine, c, s->options.seed + index, false, SIZE_MAX, why);
+  if (status == FC_E_NOMEM || status == FC_E_IO) return skip_case(p, &shape, order, why);
+  if (status) return status;
+  status = measure_all(p, &d, impl, n, order, wanted);
+  fc_data_free(&d);
+  return status;
 }
 
 /* --- outliers: measured once more, both kept --- */
@@ -312,6 +325,22 @@ static fc_status measure_again(pass *p, const fc_row *first) {
   return status;
 }
 
+/* Of a kernel that this pass is about, and not measured again by an earlier one. */
+static bool is_wanted_once(const fc_session *s, const fc_row *row) {
+  if (s->options.kernel && strcmp(row->field[FC_COLUMN_kernel], s->options.kernel) != 0) return false;
+  char *key = fc_row_key(row);
+  bool once = key != NULL;
+  for (size_t i = 0; once && i < s->rows.n; i++) {
+    const char *state = s->rows.item[i].field[FC_COLUMN_status];
+    if (!state || strcmp(state, "again") != 0) continue;
+    char *other = fc_row_key(&s->rows.item[i]);
+    once = other && strcmp(key, other) != 0;
+    free(other);
+  }
+  free(key);
+  return once;
+}
+
 static fc_status outliers(pass *p) {
   size_t n = p->s->rows.n;
   fc_status status = FC_OK;
@@ -319,7 +348,7 @@ static fc_status outliers(pass *p) {
     const fc_row *row = &p->s->rows.item[i];
     const char *state = row->field[FC_COLUMN_status];
     if (!state || (strcmp(state, "ok") != 0 && strcmp(state, "timeout") != 0) ||
-        !is_outlier(&p->s->rows, n, i))
+        !is_outlier(&p->s->rows, n, i) || !is_wanted_once(p->s, row))
       continue;
     fc_session_tell(p->s, p->total, p->total, "measuring outliers again");
     fc_row copy = {.order = row->order}; /* rows move when they grow */
@@ -346,9 +375,7 @@ static void describe_progress(char *out, size_t room, const fc_bench_case *c) {
 
 static fc_status run_pass(pass *p, const size_t *order) {
   fc_session *s = p->s;
-  double first_us[2] = {0};
   fc_status status = FC_OK;
-  size_t since = SENTINEL_EVERY;
   for (size_t i = 0; !status && i < p->cases->n; i++) {
     const fc_bench_case *c = &p->cases->item[order[i]];
     if (fc_session_cancelled(s)) return FC_E_CANCELLED;
@@ -356,16 +383,10 @@ static fc_status run_pass(pass *p, const size_t *order) {
     char text[64];
     describe_progress(text, sizeof text, c);
     fc_session_tell(s, i, p->total, text);
-    size_t before = s->rows.n;
-    if (since >= SENTINEL_EVERY && !s->options.kernel) {
-      status = sentinel(p, first_us);
-      since = 0;
-    }
-    if (!status) status = measure_case(p, order[i]);
-    since += s->rows.n - before;
+    status = measure_case(p, order[i]);
   }
   if (!status && !s->options.kernel) status = fc_session_chains(s, p->journal, after_cases(p));
-  if (!status) status = outliers(p);
+  if (!status && s->rows.n > s->resumed) status = outliers(p);
   return status;
 }
 
@@ -438,7 +459,7 @@ fc_status fc_session_resume(fc_session *s, fc_rows *earlier) {
   status = place_earlier(&p, earlier);
   if (!status) status = refuse_again(s, earlier);
   for (size_t i = 0; !status && i < earlier->n; i++) {
-    if (earlier->item[i].order == SIZE_MAX) continue; /* of another case table: left out */
+    if (earlier->item[i].order == SIZE_MAX) earlier->item[i].order = OTHER_ORDER;
     status = fc_rows_add(&s->rows, &earlier->item[i]);
     s->resumed++;
   }

@@ -243,6 +243,15 @@ void fc_rows_fini(fc_rows *rows) {
   *rows = (fc_rows){0};
 }
 
+size_t fc_rows_count(const fc_rows *rows, const char *status) {
+  size_t n = 0;
+  for (size_t i = 0; i < rows->n; i++) {
+    const char *is = rows->item[i].field[FC_COLUMN_status];
+    n += is && strncmp(is, status, strlen(status)) == 0;
+  }
+  return n;
+}
+
 /* Insertion sort: nearly sorted, some hundreds, and stable. */
 void fc_rows_sort(fc_rows *rows) {
   for (size_t i = 1; i < rows->n; i++) {

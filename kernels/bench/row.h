@@ -57,6 +57,8 @@ char *fc_row_key(const fc_row *row);
 FC_NODISCARD
 fc_status fc_rows_add(fc_rows *rows, fc_row *row);
 void fc_rows_fini(fc_rows *rows);
+/** How many have a status that begins so. */
+size_t fc_rows_count(const fc_rows *rows, const char *status);
 /** Sorts by `order`; equal ones keep theirs. */
 void fc_rows_sort(fc_rows *rows);
 

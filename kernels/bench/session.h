@@ -55,7 +55,6 @@ typedef struct fc_session {
   size_t resumed;
   size_t n_vetted;
   fc_vetted vetted[FC_VETTED_MAX];
-  size_t failed_points; /* whose check failed on their own data */
   double best_clock_mhz;
   double largest_drift; /* of a sentinel against its first time, relative */
   double worst_ratio;   /* largest |error| / tolerance of all checks that passed */
@@ -75,7 +74,7 @@ fc_status fc_session_open(fc_session *s, const fc_session_options *options);
  * FC_E_... */
 FC_NODISCARD
 fc_status fc_session_check(fc_session *s);
-/** Takes rows of an interrupted pass as done; those of another case table are left out.
+/** Takes rows of an earlier pass as done; those of another suite are kept, after the others.
  *  @return FC_OK | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_session_resume(fc_session *s, fc_rows *earlier);

@@ -11,7 +11,7 @@
 /* `fleetcast bench` becomes fleetcast-bench, a program of its own (docs/adr/0005), which stands beside this
  * one or, where that cannot be told, on the PATH. */
 
-enum { PATH_ROOM = 4096, WORDS_MAX = 16, NUMBER_TEXT = 24 };
+enum { PATH_ROOM = 4096, WORDS_MAX = 24, NUMBER_TEXT = 24 };
 
 static const char program[] = "fleetcast-bench";
 
@@ -34,6 +34,7 @@ int cli_bench(const settings *s) {
   if (s->backend) word[n++] = "--backend", word[n++] = s->backend;
   if (s->out) word[n++] = "--out", word[n++] = s->out;
   if (s->kernel) word[n++] = "--kernel", word[n++] = s->kernel;
+  if (s->table) word[n++] = "--table", word[n++] = s->table;
   if (s->has_seed) {
     (void)snprintf(seed, sizeof seed, "%" PRIu64, s->seed);
     word[n++] = "--seed";

@@ -20,7 +20,7 @@ typedef struct {
 
 /* What was asked. */
 typedef struct {
-  const char *out, *backend, *kernel;
+  const char *out, *backend, *kernel, *table;
   bool has_seed, quiet, help, quick, check, again;
   uint64_t seed;
   color color;

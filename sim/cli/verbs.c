@@ -40,7 +40,8 @@ static const option bench_options[] = {
     {"kernel", "NAME", "only this kernel, as the column `kernel` names it", AT(kernel), OPTION_TEXT, 0},
     {"seed", "N", "of the data and the order (default: the time)", AT(seed), OPTION_SEED, 0},
     {"check", NULL, "check every kernel, time nothing", AT(check), OPTION_FLAG, 0},
-    {"again", NULL, "measure anew though FILE is complete", AT(again), OPTION_FLAG, 0},
+    {"table", "FILE", "measure nothing: the table of a measurement file", AT(table), OPTION_TEXT, 0},
+    {"again", NULL, "measure anew what FILE already holds", AT(again), OPTION_FLAG, 0},
     {"quiet", NULL, "no progress, no table", AT(quiet), OPTION_FLAG, 'q'},
     HELP,
 };

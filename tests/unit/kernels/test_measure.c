@@ -219,7 +219,7 @@ Test(journal, goes_on_where_it_was_and_ends_in_one_file) {
   fc_rows earlier, rows = {0};
   fc_diags d;
   fc_diags_init(&d);
-  cr_assert_eq(fc_journal_open(&j, path, &machine, &earlier, &d), FC_OK);
+  cr_assert_eq(fc_journal_open(&j, path, &machine, false, &earlier, &d), FC_OK);
   cr_assert_eq(earlier.n, 0);
   for (int i = 3; i > 0; i--) {
     fc_row row = some_row(i);
@@ -231,7 +231,7 @@ Test(journal, goes_on_where_it_was_and_ends_in_one_file) {
   cr_assert(f && fputs("gemm,half a li", f) >= 0 && fclose(f) == 0);
   cr_assert(access(path, F_OK) != 0, "no file before the pass is complete");
 
-  cr_assert_eq(fc_journal_open(&j, path, &machine, &rows, &d), FC_OK);
+  cr_assert_eq(fc_journal_open(&j, path, &machine, false, &rows, &d), FC_OK);
   cr_assert_eq(rows.n, 3);
   for (size_t i = 0; i < rows.n; i++) rows.item[i].order = (size_t)fc_row_number(&rows.item[i], FC_COLUMN_m);
   fc_rows_sort(&rows);
@@ -255,19 +255,19 @@ Test(journal, another_devices_pass_is_not_continued) {
   fc_rows earlier;
   fc_diags d;
   fc_diags_init(&d);
-  cr_assert_eq(fc_journal_open(&j, path, &one, &earlier, &d), FC_OK);
+  cr_assert_eq(fc_journal_open(&j, path, &one, false, &earlier, &d), FC_OK);
   fc_row row = some_row(1);
   cr_assert_eq(fc_journal_add(&j, &row), FC_OK);
   fc_row_fini(&row);
   fc_journal_close(&j);
-  cr_assert_eq(fc_journal_open(&j, path, &other, &earlier, &d), FC_E_INPUT);
-  cr_assert(d.n == 1 && strstr(d.item[0].text, "another device"), "%s", d.item[0].text);
+  cr_assert_eq(fc_journal_open(&j, path, &other, false, &earlier, &d), FC_E_INPUT);
+  cr_assert(d.n == 2 && strstr(d.item[0].text, "another device"), "%s", d.item[0].text);
 }
 
 Test(journal, a_folder_that_is_not_there) {
   fc_machine machine = {.gpu = "G"};
   fc_journal j;
   fc_rows earlier;
-  cr_assert_eq(fc_journal_open(&j, "/nowhere/at/all/m.csv", &machine, &earlier, NULL), FC_E_IO);
+  cr_assert_eq(fc_journal_open(&j, "/nowhere/at/all/m.csv", &machine, false, &earlier, NULL), FC_E_IO);
   cr_assert_eq(errno, ENOENT);
 }

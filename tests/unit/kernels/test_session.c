@@ -73,7 +73,7 @@ static fc_status pass(fc_session *s, const fc_bench_device *d, const char *path)
   fc_rows earlier;
   fc_diags diags;
   fc_diags_init(&diags);
-  cr_assert_eq(fc_journal_open(&j, path, &s->machine, &earlier, &diags), FC_OK);
+  cr_assert_eq(fc_journal_open(&j, path, &s->machine, false, &earlier, &diags), FC_OK);
   cr_assert_eq(fc_session_resume(s, &earlier), FC_OK);
   fc_rows_fini(&earlier);
   fc_status status = fc_session_measure(s, &j);
