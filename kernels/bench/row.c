@@ -84,8 +84,8 @@ static bool describe_attention(fc_row *row, const fc_bench_case *c) {
             set_int(row, FC_COLUMN_batch, c->batch) && set_int(row, FC_COLUMN_heads, c->heads) &&
             set_int(row, FC_COLUMN_q_len, c->q) && set_int(row, FC_COLUMN_kv_len, c->s);
   bool mla = c->op == FC_BENCH_MLA_PREFILL || c->op == FC_BENCH_MLA_DECODE || c->op == FC_BENCH_MLA_BACKWARD;
-  if (ok && !mla)
-    ok = set_int(row, FC_COLUMN_kv_heads, c->kv_heads) && set_int(row, FC_COLUMN_head_dim, c->dk);
+  if (ok && !mla) ok = set_int(row, FC_COLUMN_kv_heads, c->kv_heads);
+  if (ok) ok = set_int(row, FC_COLUMN_head_dim, c->dk); /* of MLA too: a CPU measures an eighth of it */
   return ok && (!c->ragged || fc_row_set(row, FC_COLUMN_routing, "ragged"));
 }
 

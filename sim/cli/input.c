@@ -26,6 +26,21 @@ static void add_existing(data_dirs *d, const char *path) {
   if (access(path, R_OK | X_OK) == 0) add_dir(d, path, strlen(path));
 }
 
+/* DIR of DIR/profiles/X.yaml: the file lies in a data folder itself. */
+static void add_parent(data_dirs *d, const char *path) {
+  static const char *const folder[] = {"devices/", "models/", "profiles/", "shapes/"};
+  const char *slash = strrchr(path, '/');
+  size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+  for (size_t i = 0; i < sizeof folder / sizeof *folder; i++) {
+    size_t n = strlen(folder[i]);
+    if (length < n || memcmp(path + length - n, folder[i], n) != 0) continue;
+    if (length == n)
+      add_dir(d, ".", 1);
+    else if (path[length - n - 1] == '/')
+      add_dir(d, path, length > n + 1 ? length - n - 1 : 1);
+  }
+}
+
 /* An installed program finds its data wherever the installation was moved. */
 static void add_beside_program(data_dirs *d) {
   char path[PATH_BYTES + 64];
@@ -45,6 +60,7 @@ data_dirs cli_data(const char *path, const settings *s) {
     add_dir(&d, ".", 1);
   else
     add_dir(&d, path, slash == path ? 1 : (size_t)(slash - path));
+  add_parent(&d, path);
   for (size_t i = 0; i < s->data.n; i++) add_dir(&d, s->data.item[i], strlen(s->data.item[i]));
   for (const char *p = getenv("FLEETCAST_DATA"); p && *p;) {
     size_t n = strcspn(p, ":");

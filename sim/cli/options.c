@@ -61,6 +61,19 @@ static bool take_seed(settings *out, const char *value) {
   return true;
 }
 
+/* From 1. */
+static bool take_count(size_t *field, const option *o, const char *value) {
+  enum { MOST = 1000000 };
+  char *end;
+  unsigned long long n = strtoull(value, &end, 10);
+  if (*value < '0' || *value > '9' || *end || n < 1 || n > MOST) {
+    (void)fprintf(stderr, "fleetcast: --%s wants a whole number from 1 to %d, not '%s'\n", o->name, MOST, value);
+    return false;
+  }
+  *field = (size_t)n;
+  return true;
+}
+
 static bool take_color(settings *out, const char *value) {
   static const char *const names[] = {
       [COLOR_AUTO] = "auto", [COLOR_ALWAYS] = "always", [COLOR_NEVER] = "never"};
@@ -79,6 +92,7 @@ static bool take_value(settings *out, const option *o, const char *value) {
   case OPTION_FLAG: *(bool *)field = true; return true;
   case OPTION_TEXT: *(const char **)field = value; return true;
   case OPTION_SEED: return take_seed(out, value);
+  case OPTION_COUNT: return take_count(field, o, value);
   case OPTION_COLOR: return take_color(out, value);
   case OPTION_LIST: {
     words *list = field;

@@ -20,14 +20,15 @@ typedef struct {
 
 /* What was asked. */
 typedef struct {
-  const char *out, *backend, *kernel, *table;
-  bool has_seed, quiet, help, quick, check, again;
+  const char *out, *backend, *kernel, *table, *profile, *device, *impl, *base, *report, *measurements;
+  bool has_seed, quiet, help, quick, check, again, by_impl;
   uint64_t seed;
+  size_t jobs, anchors; /* 0: not told */
   color color;
   words set, data, operand;
 } settings;
 
-typedef enum { OPTION_FLAG, OPTION_TEXT, OPTION_SEED, OPTION_COLOR, OPTION_LIST } option_kind;
+typedef enum { OPTION_FLAG, OPTION_TEXT, OPTION_SEED, OPTION_COUNT, OPTION_COLOR, OPTION_LIST } option_kind;
 
 typedef struct {
   const char *name;

@@ -97,20 +97,37 @@ progress cli_progress(bool quiet) {
   return p;
 }
 
-void cli_progress_show(void *context, double share, fc_time now) {
-  progress *p = context;
+/* Is it time to show something?  Then `*spent` is the time since the start. */
+static bool is_due(progress *p, double *spent) {
   struct timespec t;
-  if (!p->on) return;
+  if (!p->on) return false;
   (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  if (seconds_between(p->last, t) < 0.1) return;
+  if (seconds_between(p->last, t) < 0.1) return false;
   p->last = t;
   p->shown = true;
-  char date[FC_TIME_TEXT];
-  fc_time_format(date, now);
-  double spent = seconds_between(p->start, t);
-  (void)fprintf(stderr, "\r\033[K%3.0f %%  simulated to %.10s  ", 100 * share, date);
+  *spent = seconds_between(p->start, t);
+  return true;
+}
+
+static void show_rest(double share, double spent) {
   if (share > 0.01) (void)fprintf(stderr, "%.0f s left", spent * (1 - share) / share);
   (void)fflush(stderr);
+}
+
+void cli_progress_show(void *context, double share, fc_time now) {
+  double spent;
+  if (!is_due(context, &spent)) return;
+  char date[FC_TIME_TEXT];
+  fc_time_format(date, now);
+  (void)fprintf(stderr, "\r\033[K%3.0f %%  simulated to %.10s  ", 100 * share, date);
+  show_rest(share, spent);
+}
+
+void cli_progress_tell(void *context, double share, const char *what) {
+  double spent;
+  if (!is_due(context, &spent)) return;
+  (void)fprintf(stderr, "\r\033[K%3.0f %%  %.40s  ", 100 * share, what);
+  show_rest(share, spent);
 }
 
 void cli_progress_clear(progress *p) {

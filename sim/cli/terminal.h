@@ -31,6 +31,8 @@ typedef struct {
 progress cli_progress(bool quiet);
 /* For fc_fleet_options: `context` is the progress. */
 void cli_progress_show(void *context, double share, fc_time now);
+/* For fc_fit_options: what is being done, instead of a date. */
+void cli_progress_tell(void *context, double share, const char *what);
 void cli_progress_clear(progress *p);
 
 #endif

@@ -46,6 +46,51 @@ static const option bench_options[] = {
     HELP,
 };
 
+#define JOBS                                                                                                 \
+  { "jobs", "N", "threads (default: all); results do not depend on it", AT(jobs), OPTION_COUNT, 'j' }
+
+static const option fit_options[] = {
+    {"device", "NAME|FILE", "what was measured: a known device, or FILE.yaml", AT(device), OPTION_TEXT, 0},
+    {"out", "PROFILE.yaml", "the profile", AT(out), OPTION_TEXT, 'o'},
+    {"impl", "NAME", "only this implementation (default: all, kept apart)", AT(impl), OPTION_TEXT, 0},
+    {"base", "PROFILE.yaml", "what is not measured (default: the nearest device's)", AT(base), OPTION_TEXT, 0},
+    {"anchors", "N", "most anchors a kernel's local correction has (default 400)", AT(anchors), OPTION_COUNT, 0},
+    {"report", "FILE.html", "a page about the fit", AT(report), OPTION_TEXT, 0},
+    JOBS,
+    DATA,
+    {"quiet", NULL, "no progress, no table", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
+static const option calibrate_options[] = {
+    {"backend", "NAME", "cpu or cuda (default: cuda where there is a GPU)", AT(backend), OPTION_TEXT, 0},
+    {"device", "NAME|FILE", "a known device, or FILE.yaml (default: found)", AT(device), OPTION_TEXT, 0},
+    {"quick", NULL, "about a third of the points", AT(quick), OPTION_FLAG, 0},
+    {"kernel", "NAME", "only this kernel, as the column `kernel` names it", AT(kernel), OPTION_TEXT, 0},
+    {"out", "PROFILE.yaml", "the profile (default: profiles/NAME.yaml)", AT(out), OPTION_TEXT, 'o'},
+    {"report", "FILE.html", "a page about it (default: NAME.html)", AT(report), OPTION_TEXT, 0},
+    {"measurements", "FILE.csv", "kept points (default: NAME.csv)", AT(measurements), OPTION_TEXT, 0},
+    {"seed", "N", "of the data and the order (default: the time)", AT(seed), OPTION_SEED, 0},
+    {"again", NULL, "measure anew what the file already holds", AT(again), OPTION_FLAG, 0},
+    JOBS,
+    DATA,
+    {"quiet", NULL, "no progress, no table", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
+static const option predict_options[] = {
+    {"profile", "FILE.yaml", "the profile", AT(profile), OPTION_TEXT, 0},
+    {"out", "FILE.csv", "the rows with predicted_us,low_us,high_us behind", AT(out), OPTION_TEXT, 'o'},
+    {"by-impl", NULL, "a line an implementation and format, not a kernel", AT(by_impl), OPTION_FLAG, 0},
+    JOBS,
+    DATA,
+    {"quiet", NULL, "no closing remark", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
 static const option help_options[] = {HELP};
 
 #define OPTIONS(table) .n_options = sizeof(table) / sizeof *(table), .options = (table)
@@ -63,6 +108,21 @@ static const char bench_notes[] =
     "benchmarks are\n"
     "a program of their own, fleetcast-bench, which stands beside fleetcast.\n\n"
     "  fleetcast bench --backend cpu -o cpu.csv\n";
+
+static const char fit_notes[] =
+    "M.csv may be gzip.  Each kernel, format and implementation is fitted on its own (docs/calibrate.md); what was\n"
+    "not measured comes from --base, or from the shipped profile of the device with the nearest datasheet, scaled.\n\n"
+    "  fleetcast fit h100.csv.gz --device h100 -o profiles/h100.yaml\n";
+
+static const char calibrate_notes[] =
+    "Measures (as bench does), then fits (as fit does): the one command on new hardware.  Ctrl-C keeps the finished\n"
+    "points; the same command then goes on from there.\n\n"
+    "  fleetcast calibrate\n";
+
+static const char predict_notes[] =
+    "M.csv may be gzip.  Errors are |predicted/measured - 1|; within_% is how many measured times lie in the 90 %\n"
+    "interval.\n\n"
+    "  fleetcast predict --profile profiles/h100.yaml h100.csv.gz -o predicted.csv\n";
 
 const verb cli_verbs[] = {
     {.name = "run",
@@ -86,6 +146,28 @@ const verb cli_verbs[] = {
      OPTIONS(bench_options),
      .run = cli_bench,
      .notes = bench_notes},
+    {.name = "fit",
+     .operands = "M.csv[.gz]...",
+     .summary = "fit a device profile to measurements",
+     .min_operands = 1,
+     .max_operands = SIZE_MAX,
+     OPTIONS(fit_options),
+     .run = cli_fit,
+     .notes = fit_notes},
+    {.name = "calibrate",
+     .operands = "",
+     .summary = "bench, then fit: the one command on new hardware",
+     OPTIONS(calibrate_options),
+     .run = cli_calibrate,
+     .notes = calibrate_notes},
+    {.name = "predict",
+     .operands = "M.csv[.gz]",
+     .summary = "predict every row of a measurement file",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(predict_options),
+     .run = cli_predict,
+     .notes = predict_notes},
     {.name = "schema",
      .operands = "KIND",
      .summary = "JSON Schema of a kind of input file, for editors",
@@ -113,9 +195,6 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_help},
-    {.name = "fit", .operands = "", .summary = "fit a device profile to measurements"},
-    {.name = "calibrate", .operands = "", .summary = "bench, then fit: the one command on new hardware"},
-    {.name = "predict", .operands = "", .summary = "predict every row of a measurement file"},
     {.name = "serve", .operands = "", .summary = "request-level simulation of a deployment"},
     {.name = "train", .operands = "", .summary = "one training run: step time, memory, goodput, cost"},
     {.name = "validate", .operands = "", .summary = "measured serving cases against the shipped profiles"},

@@ -37,11 +37,13 @@ static inline double scales(double element_bytes) {
 /* The letters of FC_OP_MAP; `b` and `G` count as 1 when absent. */
 #define FC_OP_LETTERS(o)                                                                                     \
   const double M = (o)->m, N = (o)->n, K = (o)->k, G = (o)->groups > 0 ? (o)->groups : 1;                    \
-  const double E = fc_dtype_size((o)->dtype), W = (o)->weight_bytes > 0 ? (o)->weight_bytes : E;             \
+  const double E = (o)->input_bytes > 0 ? (o)->input_bytes : fc_dtype_size((o)->dtype);                      \
+  const double W = (o)->weight_bytes > 0 ? (o)->weight_bytes : fc_dtype_size((o)->dtype);                    \
+  const double top = (o)->top_k > 0 ? (o)->top_k : 1;                                                        \
   const double b = (o)->batch > 0 ? (o)->batch : 1, h = (o)->heads, g = (o)->kv_heads;                       \
   const double q = (o)->q, s = (o)->s, dk = (o)->dk, dv = (o)->dv, c = (o)->cache_bytes,                     \
                Z = (o)->payload_bytes;                                                                       \
-  (void)M, (void)N, (void)K, (void)G, (void)E, (void)W, (void)b, (void)h, (void)g;                           \
+  (void)M, (void)N, (void)K, (void)G, (void)E, (void)W, (void)top, (void)b, (void)h, (void)g;                \
   (void)q, (void)s, (void)dk, (void)dv, (void)c, (void)Z
 
 double fc_op_flop(const fc_op *op) {
@@ -175,8 +177,8 @@ static double roofline_s(const fc_op *op, const fc_meter_device *device, const f
   return compute > memory ? compute : memory;
 }
 
-static void geometry_of(fc_geometry *g, const fc_op *op, const fc_meter_device *device, double units) {
-  *g = (fc_geometry){.units = units, .all_units = device->units};
+static void geometry_of(fc_geometry *g, const fc_op *op, double all_units, double units) {
+  *g = (fc_geometry){.units = units, .all_units = all_units};
   if (is_collective(op->id)) {
     g->ranks = op->ranks;
     g->domain = op->domain;
@@ -191,7 +193,12 @@ static void geometry_of(fc_geometry *g, const fc_op *op, const fc_meter_device *
   g->n = op->n;
   g->k = op->k;
   g->ragged = op->ragged;
+  g->inner = op->k;
   g->length = op->id == FC_OP_ATTENTION_D || op->id == FC_OP_MLA_D ? op->s : op->q;
+}
+
+void fc_op_geometry(fc_geometry *out, const fc_op *op, double all_units) {
+  geometry_of(out, op, all_units, op->units > 0 ? op->units : all_units);
 }
 
 static double outside_by(double value, double low, double high) {
@@ -205,7 +212,7 @@ static void cost_of(fc_op_cost *out, const fc_op *op, const fc_fit_choice *choic
                     const fc_meter_device *device, double units) {
   const fc_kernel_fit *fit = choice->fit;
   fc_geometry g;
-  geometry_of(&g, op, device, units);
+  geometry_of(&g, op, device->units, units);
   double t = fc_form_s(fit->form, &fit->coef, &g);
   double floor_s = roofline_s(op, device, &g);
   out->clamped = t < floor_s;
@@ -234,7 +241,7 @@ double fc_op_roofline_s(const fc_op *op, const fc_device *device) {
   fc_meter_device of;
   fc_meter_device_init(&of, device, NULL);
   fc_geometry g;
-  geometry_of(&g, op, &of, op->units > 0 ? op->units : of.units);
+  geometry_of(&g, op, of.units, op->units > 0 ? op->units : of.units);
   return roofline_s(op, &of, &g);
 }
 

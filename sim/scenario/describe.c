@@ -65,6 +65,7 @@ void fc_describe_type(fc_text *out, const fc_field *f) {
     list_words(out, f);
     break;
   case FC_FIELD_TEXT: fc_text_add(out, "a text"); break;
+  case FC_FIELD_LINES: fc_text_add(out, "a text of several lines (a block after '|')"); break;
   case FC_FIELD_DATE: fc_text_add(out, "a date, such as '2024-01-31', '2024-01' or '2024-Q1'"); break;
   case FC_FIELD_SERIES:
     fc_text_add(out, "a series of ");
@@ -77,6 +78,8 @@ void fc_describe_type(fc_text *out, const fc_field *f) {
     fc_text_printf(out, ", or a number such as '%s'", fc_field_example(f));
     break;
   case FC_FIELD_NUMBERS: fc_text_add(out, "a list of numbers"); break;
+  case FC_FIELD_TEXTS: fc_text_add(out, "a list of words"); break;
+  case FC_FIELD_OWN:
   case FC_FIELD_STRUCT: fc_text_printf(out, "a mapping: %s", f->sub->name); break;
   case FC_FIELD_LIST: fc_text_printf(out, "a list of mappings: %s", f->sub->name); break;
   case FC_FIELD_REF: fc_text_printf(out, "the name of a %s", fc_input_kind_text(f->refers)); break;

@@ -151,11 +151,14 @@ static bool is_given(const dumper *d, const fc_field *f, const void *object) {
     v = *(const double *)at;
     return (v >= f->min && v <= f->max) || (f->never && isinf(v));
   case FC_FIELD_COUNT: v = (double)*(const int64_t *)at; return v >= f->min && v <= f->max;
-  case FC_FIELD_TEXT: return *(const char *const *)at && **(const char *const *)at;
+  case FC_FIELD_TEXT:
+  case FC_FIELD_LINES: return *(const char *const *)at && **(const char *const *)at;
+  case FC_FIELD_OWN: return *(const void *const *)at != NULL;
   case FC_FIELD_DATE: return f->required || *(const fc_time *)at != 0;
   case FC_FIELD_SERIES: return ((const fc_series *)at)->n > 0;
   case FC_FIELD_NAME: return *(const int32_t *)at >= 0;
   case FC_FIELD_NUMBERS:
+  case FC_FIELD_TEXTS:
   case FC_FIELD_LIST:
   case FC_FIELD_NAMES: return *(const size_t *)at_offset(object, f->count_offset) > 0;
   case FC_FIELD_STRUCT: return !f->is_set || f->is_set(object);
@@ -211,6 +214,34 @@ static void write_numbers(const dumper *d, const fc_field *f, const void *object
   fc_text_add(d->out, "]\n");
 }
 
+static void write_texts(const dumper *d, const fc_field *f, const void *object) {
+  const char *const *text = *(const char *const *const *)at_offset(object, f->offset);
+  size_t n = *(const size_t *)at_offset(object, f->count_offset);
+  fc_text_add(d->out, "[");
+  for (size_t i = 0; i < n; i++) {
+    if (i) fc_text_add(d->out, ", ");
+    fc_text_quote(d->out, text[i]);
+  }
+  fc_text_add(d->out, "]\n");
+}
+
+/* A literal block, where it reads back the same: lines that end, none blank or indented first. */
+static void write_lines(const dumper *d, const char *text, unsigned depth) {
+  size_t n = strlen(text);
+  bool literal = n > 1 && text[n - 1] == '\n' && text[n - 2] != '\n' && !strchr(" \t\n", text[0]);
+  if (!literal) {
+    fc_text_quote(d->out, text);
+    fc_text_add(d->out, "\n");
+    return;
+  }
+  fc_text_add(d->out, "|\n");
+  for (size_t length; *text; text += length + 1) {
+    length = strcspn(text, "\n");
+    if (length) indent(d->out, depth + 1);
+    fc_text_printf(d->out, "%.*s\n", (int)length, text);
+  }
+}
+
 static void write_names(const dumper *d, const fc_field *f, const void *object) {
   const int32_t *index = *(const int32_t *const *)at_offset(object, f->offset);
   size_t n = *(const size_t *)at_offset(object, f->count_offset);
@@ -255,12 +286,20 @@ static void dump_fields(const dumper *d, const fc_schema *schema, const void *ob
       dump_fields(d, f->sub, at_offset(object, f->offset), depth + 1, false);
       if (d->out->length == body + 1) cut_back(d->out, before);
       break;
+    case FC_FIELD_OWN:
+      fc_text_add(d->out, "\n");
+      dump_fields(d, f->sub, *(const void *const *)at_offset(object, f->offset), depth + 1, false);
+      break;
     case FC_FIELD_LIST: write_list(d, f, object, depth); break;
     case FC_FIELD_SERIES: write_series(d, f, at_offset(object, f->offset), depth); break;
     default:
       fc_text_add(d->out, " ");
       if (f->kind == FC_FIELD_NUMBERS)
         write_numbers(d, f, object);
+      else if (f->kind == FC_FIELD_TEXTS)
+        write_texts(d, f, object);
+      else if (f->kind == FC_FIELD_LINES)
+        write_lines(d, *(const char *const *)at_offset(object, f->offset), depth);
       else if (f->kind == FC_FIELD_NAMES)
         write_names(d, f, object);
       else

@@ -114,6 +114,32 @@ static bool read_numbers(fc_reader *r, const fc_field *f, const fc_node *list, v
   return ok;
 }
 
+static bool read_texts(fc_reader *r, const fc_field *f, const fc_node *list, void *object) {
+  if (list->kind != FC_NODE_LIST)
+    return fc_reader_error(r, list, "'%s' must be a list of words, not %s", f->key, fc_node_word(list));
+  if (!check_items(r, f, list)) return false;
+  const char **text = fc_reader_alloc(r, list->n, sizeof *text);
+  if (!text) return false;
+  bool ok = true;
+  size_t i = 0;
+  for (const fc_node *item = list->first; item; item = item->next, i++) {
+    text[i] = item->text;
+    if (item->kind != FC_NODE_SCALAR || item->length == 0)
+      ok = fc_reader_error(r, item, "'%s' must be a list of words", f->key);
+  }
+  *(const char *const **)at_offset(object, f->offset) = text;
+  *(size_t *)at_offset(object, f->count_offset) = list->n;
+  return ok;
+}
+
+/* A mapping into a struct of its own. */
+static bool read_own(fc_reader *r, const fc_field *f, const fc_node *node, void *object) {
+  void *own = fc_reader_alloc(r, 1, f->sub->size);
+  if (!own || !fc_read_struct(r, f->sub, own, node)) return false;
+  *(const void **)at_offset(object, f->offset) = own;
+  return true;
+}
+
 /* Two items of one name could not be told apart, by a reference or by --set. */
 static bool check_names(fc_reader *r, const fc_field *f, const fc_node *list) {
   const fc_field *name = fc_schema_find(f->sub, "name");
@@ -223,11 +249,14 @@ static bool read_field(fc_reader *r, const fc_field *f, const fc_node *node, voi
     if (!fc_read_word(r, f, node, f->words, f->n_words, &index)) return false;
     *(int *)target = enum_value(f, index);
     return true;
-  case FC_FIELD_TEXT: return read_text(r, f, node, target);
+  case FC_FIELD_TEXT:
+  case FC_FIELD_LINES: return read_text(r, f, node, target);
   case FC_FIELD_DATE: return fc_read_date(r, f, node, target);
   case FC_FIELD_SERIES: return fc_read_series(r, f, node, target);
   case FC_FIELD_DIST: return fc_read_dist_or_value(r, f, node, target);
   case FC_FIELD_NUMBERS: return read_numbers(r, f, node, object);
+  case FC_FIELD_TEXTS: return read_texts(r, f, node, object);
+  case FC_FIELD_OWN: return read_own(r, f, node, object);
   case FC_FIELD_STRUCT: return fc_read_struct(r, f->sub, target, node);
   case FC_FIELD_LIST: return read_list(r, f, node, object);
   case FC_FIELD_REF: break; /* above */

@@ -21,11 +21,14 @@ typedef enum fc_field_kind {
   FC_FIELD_BOOL,    /* bool */
   FC_FIELD_ENUM,    /* an enum of the words' indices */
   FC_FIELD_TEXT,    /* const char *; absent: NULL */
+  FC_FIELD_LINES,   /* the same, of several lines */
   FC_FIELD_DATE,    /* fc_time */
   FC_FIELD_SERIES,  /* fc_series */
   FC_FIELD_DIST,    /* fc_dist: the distribution itself is the value */
   FC_FIELD_NUMBERS, /* const double * and its size_t count */
+  FC_FIELD_TEXTS,   /* const char *const * and its size_t count */
   FC_FIELD_STRUCT,  /* fields in `sub`, in the same or an embedded struct */
+  FC_FIELD_OWN,     /* const struct *: a mapping read into a struct of its own; absent: NULL */
   FC_FIELD_LIST,    /* const struct * and its size_t count */
   FC_FIELD_REF,     /* const struct *: another file, by name */
   FC_FIELD_NAME,    /* int32_t: index of an item of the root's list `target`, by name; absent: -1 */
@@ -46,15 +49,15 @@ typedef struct fc_field {
   bool required;
   bool never; /* NUMBER: the word "never" means infinity */
   size_t offset;
-  size_t count_offset; /* NUMBERS, LIST, NAMES: of the size_t */
+  size_t count_offset; /* NUMBERS, TEXTS, LIST, NAMES: of the size_t */
   double min, max;     /* inclusive, in base units */
   const char *def;     /* default as a user would write it; NULL: 0, NULL, false, the first word */
   const char *example;
   const char *const *words; /* ENUM; BOOL with words of its own: false, true */
   size_t n_words;
   const int *values;                          /* ENUM: what the words stand for; NULL: their indices */
-  const fc_schema *sub;                       /* STRUCT, LIST */
-  size_t min_items, max_items;                /* NUMBERS, LIST; max 0: no limit but the file's */
+  const fc_schema *sub;                       /* STRUCT, OWN, LIST */
+  size_t min_items, max_items;                /* NUMBERS, TEXTS, LIST; max 0: no limit but the file's */
   const char *target;                         /* NAME, NAMES */
   const char *(*name_of)(const void *object); /* REF that is stored elsewhere: its name, for the dump */
   bool (*is_set)(const void *object);         /* STRUCT that may be absent: is it there?  NULL: always */

@@ -87,6 +87,11 @@ static void add_type(fc_text *out, const fc_field *f) {
     fc_text_add(out, "]}");
     add_items(out, f);
     break;
+  case FC_FIELD_TEXTS:
+    fc_text_add(out, "\"type\": \"array\", \"items\": {\"type\": \"string\"}");
+    add_items(out, f);
+    break;
+  case FC_FIELD_OWN:
   case FC_FIELD_STRUCT: add_ref(out, f->sub->name); break;
   case FC_FIELD_LIST:
     fc_text_add(out, "\"type\": \"array\", \"items\": {");
@@ -95,7 +100,8 @@ static void add_type(fc_text *out, const fc_field *f) {
     add_items(out, f);
     break;
   case FC_FIELD_REF:
-  case FC_FIELD_NAME: fc_text_add(out, "\"type\": \"string\""); break;
+  case FC_FIELD_NAME:
+  case FC_FIELD_LINES: fc_text_add(out, "\"type\": \"string\""); break;
   case FC_FIELD_NAMES:
     fc_text_add(out, "\"type\": \"array\", \"minItems\": 1, \"items\": {\"type\": \"string\"}");
     break;

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include <fleetcast/base/assert.h>
+#include <fleetcast/cost/format.h>
 
 #include "field.h"
+#include "profile_local.h"
 #include "reader.h"
 
 static const char *const kernel_words[] = {
@@ -17,7 +19,7 @@ static const fc_form form_of[] = {
     FC_KERNEL_MAP(FORM)
 #undef FORM
 };
-static const char *const form_words[] = {"gemm", "attention", "memory", "collective"};
+static const char *const form_words[] = {"gemm", "attention", "memory", "collective", "moe"};
 static const char *const provenance_words[] = {"measured", "published", "transferred"};
 
 /* --- one kernel --- */
@@ -73,7 +75,31 @@ static const fc_field spread_fields[] = {
      .min = 0,
      .max = 3,
      .example = "12 %",
-     .help = "Relative error of a single shape around that."},
+     .help = "Relative error of a single shape around that, the local correction included."},
+    {.key = "noise",
+     .kind = FC_FIELD_NUMBER,
+     AT(noise),
+     .min = 0,
+     .max = 3,
+     .help = "Spread of repeats of one shape: no model can err less.  0: not known."},
+    {.key = "launch",
+     .kind = FC_FIELD_NUMBER,
+     AT(spread_regime[FC_REGIME_LAUNCH]),
+     .min = 0,
+     .max = 3,
+     .help = "Error of shapes that the fixed time bounds.  0: not known."},
+    {.key = "memory",
+     .kind = FC_FIELD_NUMBER,
+     AT(spread_regime[FC_REGIME_MEMORY]),
+     .min = 0,
+     .max = 3,
+     .help = "Error of shapes that traffic bounds.  0: not known."},
+    {.key = "compute",
+     .kind = FC_FIELD_NUMBER,
+     AT(spread_regime[FC_REGIME_COMPUTE]),
+     .min = 0,
+     .max = 3,
+     .help = "Error of shapes that compute bounds.  0: not known."},
 };
 static const fc_schema spread = {"spread", "Errors of the fit.", 0, FC_COUNT_OF(spread_fields), spread_fields,
                                  NULL};
@@ -129,7 +155,15 @@ static const fc_field kernel_fields[] = {
      .words = fc_dtype_words,
      .n_words = FC_DTYPE_WORDS,
      .def = "bf16",
-     .help = "Number format of the matrix operands."},
+     .help = "Number format in which the product is computed."},
+    {.key = "format",
+     .kind = FC_FIELD_TEXT,
+     AT(format),
+     .help = "Number format of the operands as measurement files name it, such as fp8_block; default the dtype."},
+    {.key = "kv_format",
+     .kind = FC_FIELD_TEXT,
+     AT(kv_format),
+     .help = "Number format of the key/value cache; default none, or not told."},
     {.key = "impl",
      .kind = FC_FIELD_TEXT,
      AT(impl),
@@ -139,7 +173,7 @@ static const fc_field kernel_fields[] = {
      .kind = FC_FIELD_ENUM,
      AT(form),
      .words = form_words,
-     .n_words = 4,
+     .n_words = FC_COUNT_OF(form_words),
      .help = "Functional form; default the one that belongs to the kernel."},
     {.key = "coefficients",
      .kind = FC_FIELD_STRUCT,
@@ -159,6 +193,17 @@ static const fc_field kernel_fields[] = {
              "lower triangle, row by row."},
     {.key = "spread", .kind = FC_FIELD_STRUCT, .sub = &spread, .help = "Errors of the fit."},
     {.key = "range", .kind = FC_FIELD_STRUCT, .sub = &range, .help = "Shapes that the fit has seen."},
+    {.key = "points",
+     .kind = FC_FIELD_NUMBER,
+     AT(points),
+     .min = 0,
+     .max = 1e12,
+     .help = "Measurements that were fitted; 0: not told."},
+    {.key = "local",
+     .kind = FC_FIELD_OWN,
+     AT(local),
+     .sub = &fc_schema_local,
+     .help = "What the form leaves, by shape, where measurements carry it."},
     {.key = "provenance",
      .kind = FC_FIELD_ENUM,
      AT(provenance),
@@ -203,6 +248,33 @@ static void check_covariance(fc_reader *r, const fc_kernel_fit *fit, const fc_no
     (void)fc_reader_error(r, node, "'covariance' is not positive semi-definite");
 }
 
+/* The format of that key, whose text may be NULL; NULL, told, when there is none of that name. */
+static const fc_format *check_format(fc_reader *r, const fc_node *map, const char *key, const char *text) {
+  enum { MOST = 64 };
+  const char *names[MOST];
+  size_t n = 0;
+  const fc_format *format = fc_format_find(text, strlen(text));
+  if (format) return format;
+  for (; n < fc_n_formats() && n < MOST; n++) names[n] = fc_format_at(n)->text;
+  const char *near = fc_diag_nearest(text, names, n);
+  const fc_node *node = fc_node_find(map, key);
+  (void)fc_reader_error(r, node ? node : map, "'%s' = '%.40s' is not a number format%s%s%s", key, text,
+                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  return NULL;
+}
+
+static void check_formats(fc_reader *r, const fc_kernel_fit *fit, const fc_node *map) {
+  const char *text = fit->format ? fit->format : fc_dtype_words[fit->dtype];
+  const fc_format *format = check_format(r, map, "format", text), *kv = NULL;
+  if (fit->kv_format) kv = check_format(r, map, "kv_format", fit->kv_format);
+  if (!format || (fit->kv_format && !kv)) return;
+  if (format->dtype != fit->dtype)
+    (void)fc_reader_error(r, fc_node_find(map, "format"), "format '%s' computes in %s, not in %s", text,
+                          fc_dtype_words[format->dtype], fc_dtype_words[fit->dtype]);
+  else if (fit->local)
+    fc_profile_local_check(r, fit, format, kv, fc_node_find(map, "local"));
+}
+
 static void check_kernel(fc_reader *r, void *object, const fc_node *map) {
   fc_kernel_fit *fit = object;
   const fc_node *form = fc_node_find(map, "form"), *coef = fc_node_find(map, "coefficients");
@@ -213,12 +285,13 @@ static void check_kernel(fc_reader *r, void *object, const fc_node *map) {
   else if (fit->form != natural)
     (void)fc_reader_error(r, form, "the form of kernel '%s' is '%s', not '%s'", kernel_words[fit->kernel],
                           form_words[natural], form_words[fit->form]);
-  bool computes = fit->form == FC_FORM_GEMM || fit->form == FC_FORM_ATTENTION;
+  bool computes = fit->form == FC_FORM_GEMM || fit->form == FC_FORM_ATTENTION || fit->form == FC_FORM_MOE;
   if (computes && !(fit->coef.flop_per_s > 0))
     (void)fc_reader_error(r, coef, "form '%s' wants 'flop_rate'", form_words[fit->form]);
   if (!(fit->coef.bytes_per_s > 0) && !(fit->form == FC_FORM_COLLECTIVE && fit->coef.net_bytes_per_s > 0))
     (void)fc_reader_error(r, coef, "form '%s' wants 'bandwidth'", form_words[fit->form]);
   check_covariance(r, fit, map);
+  check_formats(r, fit, map);
   if (fit->min_flop > fit->max_flop || fit->min_bytes > fit->max_bytes)
     (void)fc_reader_error(r, fc_node_find(map, "range"), "'range' has a minimum above its maximum");
   if (!fit->source) fit->source = r->cited;
@@ -321,8 +394,9 @@ static const fc_field fields[] = {
      .sub = &kernel,
      .required = true,
      .min_items = 1,
-     .max_items = 200,
-     .help = "Fitted kernels, one item for each kernel and dtype."},
+     .max_items = 500,
+     .help = "Fitted kernels, one item for each kernel, dtype, formats and implementation; of those of one kernel "
+             "and dtype the simulator takes the first."},
     {.key = "overheads", .kind = FC_FIELD_STRUCT, .sub = &overheads, .help = "Time outside kernels."},
     {.key = "power", .kind = FC_FIELD_STRUCT, .sub = &draw, .help = "Power under load."},
 };
@@ -334,6 +408,26 @@ static void check_hash(fc_reader *r, const fc_profile *p, const fc_node *map) {
                           "'measurements_sha256' is not 64 hexadecimal digits");
 }
 
+static const char *format_of(const fc_kernel_fit *fit) {
+  return fit->format ? fit->format : fc_dtype_words[fit->dtype];
+}
+
+static bool is_same_text(const char *a, const char *b) {
+  return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool is_same(const fc_kernel_fit *a, const fc_kernel_fit *b) {
+  return a->kernel == b->kernel && a->dtype == b->dtype && is_same_text(format_of(a), format_of(b)) &&
+         is_same_text(a->kv_format, b->kv_format) && is_same_text(a->impl, b->impl);
+}
+
+static void tell_twice(fc_reader *r, const fc_node *item, const fc_kernel_fit *fit) {
+  bool impl = fit->impl && *fit->impl;
+  (void)fc_reader_error(r, item, "kernel '%s' in %s%s%s%s%s is given twice", kernel_words[fit->kernel],
+                        format_of(fit), fit->kv_format ? " with a cache in " : "",
+                        fit->kv_format ? fit->kv_format : "", impl ? " by " : "", impl ? fit->impl : "");
+}
+
 static void check(fc_reader *r, void *object, const fc_node *map) {
   fc_profile *p = object;
   const fc_node *device = fc_node_find(map, "device"), *item = fc_node_find(map, "kernels")->first;
@@ -342,10 +436,10 @@ static void check(fc_reader *r, void *object, const fc_node *map) {
   for (size_t i = 0; i < p->n_kernels; i++, item = item->next) {
     const fc_kernel_fit *fit = &p->kernels[i];
     if (fit->provenance > p->provenance) p->provenance = fit->provenance;
+    if (fit->local) fc_profile_local_place(r, fit, p->device, fc_node_find(item, "local"));
     for (size_t k = 0; k < i; k++)
-      if (p->kernels[k].kernel == fit->kernel && p->kernels[k].dtype == fit->dtype) {
-        (void)fc_reader_error(r, item, "kernel '%s' in %s is given twice", kernel_words[fit->kernel],
-                              fc_dtype_words[fit->dtype]);
+      if (is_same(&p->kernels[k], fit)) {
+        tell_twice(r, item, fit);
         break;
       }
   }

@@ -14,6 +14,7 @@ typedef struct {
   const char *bytes;
   size_t length;
   size_t nodes;
+  size_t line, line_at; /* of line_start */
   fc_status status;
 } parser;
 
@@ -69,6 +70,16 @@ static char byte_at(const parser *p, yaml_mark_t mark) {
     while (i < p->length && ((unsigned char)p->bytes[i] & 0xC0) == 0x80) i++;
   }
   return i < p->length ? p->bytes[i] : '\0';
+}
+
+/* Offset of a line (from 0), at most the length; lines are asked for in order. */
+static size_t line_start(parser *p, size_t line) {
+  while (p->line < line && p->line_at < p->length) {
+    const char *end = memchr(p->bytes + p->line_at, '\n', p->length - p->line_at);
+    p->line_at = end ? (size_t)(end - p->bytes) + 1 : p->length;
+    p->line++;
+  }
+  return p->line_at;
 }
 
 /* --- events --- */
@@ -224,6 +235,11 @@ static bool parse_node(parser *p, yaml_event_t *event, unsigned depth, fc_node *
   *out = node;
   if (kind != FC_NODE_SCALAR) return parse_children(p, node, depth + 1);
   node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+  if (event->data.scalar.style == YAML_LITERAL_SCALAR_STYLE) {
+    size_t from = line_start(p, event->start_mark.line + 1), i = from;
+    while (i < p->length && p->bytes[i] == ' ') i++;
+    node->text_at = (fc_pos){event->start_mark.line + 2, i - from + 1};
+  }
   node->length = event->data.scalar.length;
   node->text = scalar_text(p, event);
   return node->text != NULL;

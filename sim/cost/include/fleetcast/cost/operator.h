@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <fleetcast/base/status.h>
+#include <fleetcast/cost/form.h>
 #include <fleetcast/cost/profile.h>
 #include <fleetcast/hw/device.h>
 
@@ -15,7 +16,7 @@
  *
  *  Letters of the formulas, all members of fc_op:
  *    M rows, N columns, K inner size, G matrices in one launch (M counts the rows of all);
- *    E bytes of an element of the narrow format (`dtype`), W bytes of a weight element;
+ *    E bytes of an element of the narrow format (`dtype`), top experts a token, W bytes of a weight element;
  *    b sequences, h query heads, g key/value heads, q queries and s context of a sequence, P (query, key)
  * pairs of a head, dk and dv sizes of a head's keys and values, c bytes of one token's cache entry in one
  * layer; Z payload bytes.  Element-wise operators: M rows of N elements.  BF16 activations: 2 bytes.
@@ -45,7 +46,11 @@
     E * M * K + scales(E) * M * K + W * G * N * K + 2 * M * N)                                               \
   X(SWIGLU, "swiglu_q", MEMORY, 6 * M * N, M * N * (4 + E))    /* M rows of 2N in, N out */                  \
   X(COMBINE, "comb", GATHER, 2 * M * N, 2 * M * N + 2 * K * N) /* M rows reduced to K */                     \
-  X(SAMPLE, "sample", MEMORY, 0, 4 * M * N)                    /* fp32 logits, read once */                  \
+  X(MOE, "moe_ffn", MOE_FFN, 6 * M * N * K,                                                                  \
+    3 * W * G * N * K + M * N * (E + 2) / top) /* M rows of width N, inner size K, G experts hit */          \
+  X(ABSORB_K, "mla_absorb_k", MLA_ABSORB_K, 2 * M * N * K, E * M * K + W * G * N * K + 2 * M * N)            \
+  X(ABSORB_V, "mla_absorb_v", MLA_ABSORB_V, 2 * M * N * K, E * M * K + W * G * N * K + 2 * M * N)            \
+  X(SAMPLE, "sample", MEMORY, 0, 4 * M * N) /* fp32 logits, read once */                                     \
   /* --- backward and optimizer --- */                                                                       \
   X(WGRAD, "wgrad", GEMM_WGRAD, 2 * M * N * K,                                                               \
     E * K * (M + N) + 8 * G * M * N) /* dW [M,N] of G experts over K tokens of all, fp32 accumulate */       \
@@ -91,6 +96,7 @@ typedef struct fc_op {
   bool ragged;            /* grouped: rows per group vary (see fc_geometry) */
   double m, n, k, groups; /* M, N, K, G */
   double weight_bytes;    /* W; 0: as dtype */
+  double input_bytes;     /* E where activations are not in `dtype`; 0: as dtype */
   double batch, heads, kv_heads, q, s, dk, dv; /* attention; s includes the queries themselves */
   double window;                               /* causal attention sees so many tokens; 0: all */
   double cache_bytes;                          /* c */
@@ -98,8 +104,10 @@ typedef struct fc_op {
   double ranks, domain;           /* of a collective: members; members that share a scale-up domain */
   double top_k;                   /* dispatch, combine: experts a token; M: tokens that each rank sends */
   double route_groups, route_top; /* groups of experts, and how many of them a token may use; 0: any */
-  double imbalance;               /* dispatch, combine: busiest over mean rank; 0 counts as 1 */
-  double units;                   /* compute units in use; 0: all of the device */
+  double imbalance;               /* dispatch, combine, moe: busiest over mean rank; 0 counts as 1 */
+  double experts;                 /* moe: held by this rank; dispatch, combine: of the whole group */
+  double tokens, skew; /* moe: entering the layer on all ranks; exponent of the experts' load, 0 balanced */
+  double units;        /* compute units in use; 0: all of the device */
 } fc_op;
 
 typedef struct fc_op_cost {
@@ -132,6 +140,9 @@ double fc_op_roofline_s(const fc_op *op, const fc_device *device);
  *          not finite) */
 FC_NODISCARD
 fc_status fc_op_evaluate(fc_op_cost *out, const fc_op *op, const fc_profile *profile);
+
+/** What the forms look at, for one call on a device with `all_units` compute units. */
+void fc_op_geometry(fc_geometry *out, const fc_op *op, double all_units);
 
 /** Spread added per unit of ln(distance) outside a fit's range: an interval that widens by 10 % for each
  * factor e.  @source judgement: aiconfigurator's whole-site holdouts err 4-11 % more than its interior points

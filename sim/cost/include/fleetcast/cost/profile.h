@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <fleetcast/cost/local.h>
 #include <fleetcast/hw/device.h>
 
 /** A device profile: what each family of kernels achieves on one device, as fitted forms with uncertainty and
@@ -24,8 +25,11 @@
   X(MLA_PREFILL, "mla_prefill", ATTENTION)                                                                   \
   X(MLA_DECODE, "mla_decode", ATTENTION)                                                                     \
   X(MLA_BACKWARD, "mla_backward", ATTENTION)                                                                 \
-  X(MEMORY, "memory", MEMORY) /* element-wise and normalisation: streams */                                  \
-  X(GATHER, "gather", MEMORY) /* embedding, permute, combine: rows by index */                               \
+  X(MEMORY, "memory", MEMORY)           /* element-wise and normalisation: streams */                        \
+  X(GATHER, "gather", MEMORY)           /* embedding, permute, combine: rows by index */                     \
+  X(MOE_FFN, "moe_ffn", MOE)            /* routed experts of a layer as one call, permute to combine */      \
+  X(MLA_ABSORB_K, "mla_absorb_k", GEMM) /* the two batched projections of MLA decode */                      \
+  X(MLA_ABSORB_V, "mla_absorb_v", GEMM)                                                                      \
   X(ALL_REDUCE, "all_reduce", COLLECTIVE)                                                                    \
   X(ALL_GATHER, "all_gather", COLLECTIVE)                                                                    \
   X(REDUCE_SCATTER, "reduce_scatter", COLLECTIVE)                                                            \
@@ -49,8 +53,9 @@ const char *fc_kernel_text(fc_kernel kernel);
  *   gemm        t = t0 + [C^q + (B/W)^q]^(1/q),  C = min over tiles of waves * (tile work / (P/S) + te)
  *   attention   t = t0 + max(F / (P * s/(s+s0)), B/W),  s = sequence length (queries for prefill)
  *   memory      t = t0 + (B + b0) / W
+ *   moe         t = t0 + [(C_up + C_down)^q + (B/W)^q]^(1/q), C as gemm
  *   collective  t = a + a_hop*(hops) + wire bytes / (W * bytes/(bytes+b0)), one set of coefficients a tier */
-typedef enum { FC_FORM_GEMM, FC_FORM_ATTENTION, FC_FORM_MEMORY, FC_FORM_COLLECTIVE } fc_form;
+typedef enum { FC_FORM_GEMM, FC_FORM_ATTENTION, FC_FORM_MEMORY, FC_FORM_COLLECTIVE, FC_FORM_MOE } fc_form;
 
 /** Coefficients.  A form reads those it needs; 0 means "not used", except that sharpness 0 means max(). */
 typedef struct fc_coef {
@@ -72,11 +77,16 @@ enum { FC_COEF_COUNT = sizeof(fc_coef) / sizeof(double) };
 
 typedef enum { FC_PROVENANCE_MEASURED, FC_PROVENANCE_PUBLISHED, FC_PROVENANCE_TRANSFERRED } fc_provenance;
 
+/** What bounds a shape's time: the fixed time (more than half), traffic, or compute. */
+typedef enum { FC_REGIME_LAUNCH, FC_REGIME_MEMORY, FC_REGIME_COMPUTE, FC_REGIME_COUNT } fc_regime;
+
 /** One fitted kernel.  Relative errors are standard deviations of ln(time). */
 typedef struct fc_kernel_fit {
   fc_kernel kernel;
-  fc_dtype dtype;   /* of the matrix operands; payload of collectives does not matter: BF16 */
-  const char *impl; /* "deepgemm", "flashmla", "nccl": free text, shown in results */
+  fc_dtype dtype;     /* of the matrix operands; payload of collectives does not matter: BF16 */
+  const char *format; /* number format as measurement files name it ("fp8_block"); NULL: the dtype's name */
+  const char *kv_format; /* of the key/value cache; NULL: none, or not told */
+  const char *impl;      /* "deepgemm", "flashmla", "nccl": free text, shown in results */
   fc_form form;
   fc_coef coef;
   const double *covariance; /* of ln(coefficients) that are non-zero, in fc_coef order: lower triangle, row by
@@ -84,8 +94,12 @@ typedef struct fc_kernel_fit {
   size_t n_covariance;
   double
       spread_systematic; /* error common to all shapes: one draw per (device, kernel) and ensemble member */
-  double spread_shape;   /* error of a single shape around that */
+  double spread_shape;   /* error of a single shape around that, local correction included */
+  double noise;          /* repeats of one shape: no model can err less; 0: not known */
+  double spread_regime[FC_REGIME_COUNT];           /* shape error by what bounds the shape; 0: not known */
   double min_flop, max_flop, min_bytes, max_bytes; /* range of validity; 0, 0: not stated */
+  double points;                                   /* rows fitted; 0: not told */
+  const fc_local *local;                           /* what the form leaves, by shape; NULL: none */
   fc_provenance provenance;
   const char *source;
 } fc_kernel_fit;
