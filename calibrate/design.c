@@ -56,9 +56,9 @@ static void put_attention(fc_measure_row *row, const fc_op *op) {
   put(row, FC_MEASURE_heads, op->heads);
   put(row, FC_MEASURE_q_len, op->q);
   put(row, FC_MEASURE_kv_len, op->s);
+  put(row, FC_MEASURE_head_dim, op->dk);
   if (op->id == FC_OP_MLA_P || op->id == FC_OP_MLA_D || op->id == FC_OP_MLA_B) return;
   put(row, FC_MEASURE_kv_heads, op->kv_heads > 0 ? op->kv_heads : op->heads);
-  put(row, FC_MEASURE_head_dim, op->dk);
 }
 
 static void put_moe(fc_measure_row *row, const fc_op *op) {

@@ -94,12 +94,13 @@ typedef struct {
   size_t n;
   const fc_geometry *g;
   const double *y;
+  double most[FC_REGRESS_MAX]; /* what the datasheet allows: no rate above it */
 } problem;
 
 static void coef_from(fc_coef *coef, const problem *pr, const double *theta) {
   *coef = (fc_coef){0};
   for (size_t j = 0; j < pr->of.p; j++) {
-    double v = exp(fmin(theta[j], 80));
+    double v = fmin(exp(fmin(theta[j], 80)), pr->most[j]);
     memcpy((char *)coef + pr->of.c[j].offset, &(double){pr->of.c[j].above_one ? 1 + v : v}, sizeof(double));
   }
 }
@@ -126,13 +127,14 @@ static double datasheet(origin from, const fc_device *device, fc_dtype dtype) {
   return 1;
 }
 
-static void priors(const problem *pr, const fc_device *device, fc_dtype dtype, double *prior, double *sd) {
+static void priors(problem *pr, const fc_device *device, fc_dtype dtype, double *prior, double *sd) {
   /* what a device does not have is not used: any figure will do */
   static const double none[] = {1, 1e14, 1e12, 1e11, 1e10};
   for (size_t j = 0; j < pr->of.p; j++) {
     const coefficient *c = &pr->of.c[j];
     double figure = datasheet(c->from, device, dtype);
     prior[j] = log(c->value * (figure > 0 ? figure : none[c->from]));
+    pr->most[j] = figure > 0 && c->from != FROM_VALUE ? figure : HUGE_VAL;
     sd[j] = c->sd;
   }
 }
@@ -249,7 +251,7 @@ static void spreads(fc_kernel_fit *fit, const problem *pr, const double *r, doub
   }
 }
 
-static fc_status fit_with(fc_kernel_fit *fit, const problem *pr, const fc_form_points *points,
+static fc_status fit_with(fc_kernel_fit *fit, problem *pr, const fc_form_points *points,
                           const fc_device *device, double *room, fc_arena *arena) {
   double prior[FC_REGRESS_MAX], sd[FC_REGRESS_MAX], *r = room + pr->n, *weight = r + pr->n;
   priors(pr, device, fit->dtype, prior, sd);
@@ -269,7 +271,7 @@ static fc_status fit_with(fc_kernel_fit *fit, const problem *pr, const fc_form_p
     if (status) return status;
     residuals(pr, best.theta, r);
     memcpy(room, r, pr->n * sizeof *room);
-    noise = fmin(fmax(fc_robust_sd(room, pr->n), 0.01), 0.5);
+    noise = fmin(fmax(fc_robust_sd(room, pr->n), 0.01), 0.15); /* few points far from the prior stay data */
   }
   coef_from(&fit->coef, pr, best.theta);
   spreads(fit, pr, r, room);

@@ -3,27 +3,32 @@
 #define FC_CALIBRATE_INTERNAL_MEMO_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include <fleetcast/calibrate/shape.h>
 #include <fleetcast/cost/predict.h>
 
 /** Predictions that were made before: files repeat their shapes, and a look here costs a tenth of a
- * prediction.  One a thread.  A slot holds the latest of the shapes that fall on it; what is found is what
- * would be computed. */
+ * prediction.  One a thread.  What is found is what would be computed. */
 
-typedef struct fc_memo_slot {
-  uint64_t key[2]; /* 0, 0: free */
-  fc_prediction prediction;
-} fc_memo_slot;
+typedef struct fc_memo_slot fc_memo_slot;
 
 typedef struct fc_memo {
   fc_memo_slot *slot; /* NULL: out of memory, nothing is remembered */
+  size_t sets;
 } fc_memo;
 
-void fc_memo_init(fc_memo *memo);
+typedef struct fc_memo_key {
+  uint64_t word[2];
+} fc_memo_key;
+
+/** @param shapes  about so many will come */
+void fc_memo_init(fc_memo *memo, size_t shapes);
 void fc_memo_fini(fc_memo *memo);
-/** The slot of a call of a family (any number that stands for it); `*known`: it holds the answer, else the
- * caller's to fill in.  NULL: nothing is remembered. */
-fc_memo_slot *fc_memo_at(const fc_memo *memo, uint64_t family, const fc_op *op, bool *known);
+/** What a row of a family (any number that stands for it) says of its shape. */
+void fc_memo_key_of(fc_memo_key *key, uint64_t family, const fc_measure_row *row);
+bool fc_memo_find(fc_prediction *out, const fc_memo *memo, const fc_memo_key *key);
+void fc_memo_keep(const fc_memo *memo, const fc_memo_key *key, const fc_prediction *prediction);
 
 #endif

@@ -30,6 +30,7 @@ typedef struct {
 
   pthread_mutex_t lock;
   pthread_cond_t turn;
+  size_t bytes;
   const char *next;     /* first byte that no thread has taken */
   size_t taken, merged; /* parts */
   size_t line;          /* of the part that is merged next */
@@ -102,19 +103,6 @@ static bool tally(fc_tally *t, const fc_prediction *p, double measured_us) {
   return fc_score_tally_add(t, (float)(p->seconds / measured_s - 1));
 }
 
-static bool answer(worker *w, fc_prediction *p, const fc_row_family *f, const fc_op *op) {
-  bool known;
-  fc_memo_slot *slot = fc_memo_at(&w->memo, f->hash, op, &known);
-  if (known) {
-    *p = slot->prediction;
-    return true;
-  }
-  bool ok = fc_family_predict(p, f, op);
-  if (slot && ok) slot->prediction = *p;
-  if (slot && !ok) slot->key[0] = 0;
-  return ok;
-}
-
 /* @return false: out of memory */
 static bool take_row(worker *w, const fc_rows *rows, const fc_measure_row *row) {
   const job *j = w->job;
@@ -132,12 +120,17 @@ static bool take_row(worker *w, const fc_rows *rows, const fc_measure_row *row) 
     return complain(w, rows, fc_rows_position(rows, FC_ROLE_NUMBER(FC_MEASURE_latency_us)), why);
   }
   if (f->n == 0) return no_model(w, rows, f);
-  fc_op op;
-  fc_fault fault;
-  if (!fc_measured_op(&op, &f->measured, row, j->predictors->device, &fault))
-    return complain(w, rows, fc_rows_position(rows, fault.role), fault.why);
+  fc_memo_key key;
   fc_prediction p;
-  if (!answer(w, &p, f, &op)) return no_model(w, rows, f);
+  fc_memo_key_of(&key, f->hash, row);
+  if (!fc_memo_find(&p, &w->memo, &key)) {
+    fc_op op;
+    fc_fault fault;
+    if (!fc_measured_op(&op, &f->measured, row, j->predictors->device, &fault))
+      return complain(w, rows, fc_rows_position(rows, fault.role), fault.why);
+    if (!fc_family_predict(&p, f, &op)) return no_model(w, rows, f);
+    fc_memo_keep(&w->memo, &key, &p);
+  }
   return tally(&f->tally, &p, us) && put_row(w, rows, &p);
 }
 
@@ -282,7 +275,8 @@ static bool merge(job *j, worker *w) {
 
 static void *work(void *argument) {
   worker *w = argument;
-  fc_memo_init(&w->memo);
+  enum { ROW_BYTES = 80 }; /* about */
+  fc_memo_init(&w->memo, w->job->bytes / ROW_BYTES);
   job *j = w->job;
   (void)pthread_mutex_lock(&j->lock);
   while (!j->status && j->next < j->end) {
@@ -391,6 +385,7 @@ fc_status fc_predict_file(fc_scores *out, const fc_profile *profile, const char 
            .columns = &columns,
            .source = source,
            .end = bytes + length,
+           .bytes = length,
            .next = columns.body,
            .line = columns.body_line,
            .options = options,

@@ -131,6 +131,8 @@ static int by_address(const fc_format *a, const fc_format *b) { /* rows of one t
 
 static int compare(const void *left, const void *right) {
   const fc_scored *a = left, *b = right;
+  bool empty = a->tally.points == 0, other_empty = b->tally.points == 0;
+  if (empty != other_empty) return empty ? 1 : -1; /* those that no fit answered for: last, and not scored */
   if (a->row != b->row) return a->row < b->row ? -1 : 1;
   int order = by_address(a->format, b->format);
   if (!order) order = by_address(a->kv_format, b->kv_format);
@@ -177,6 +179,7 @@ fc_status fc_scores_fill(fc_scores *out, fc_scored *family, size_t n) {
   out->kernel = calloc(n + 1, sizeof *out->kernel);
   if (!texts || !out->score || !out->kernel) return FC_E_NOMEM;
   if (n > 1) qsort(family, n, sizeof *family, compare);
+  while (n > 0 && family[n - 1].tally.points == 0) n--;
   bool ok = true;
   for (size_t i = 0, j; i < n && ok; i = j) {
     for (j = i + 1; j < n && family[j].row == family[i].row;) j++;

@@ -21,10 +21,10 @@ static inline double round_up(double x) {
   return x + (0.5 - 1e-9) + unit_bit - unit_bit;
 }
 
-enum { N_BM = 5, N_BN = 4 };
-static const double BM[N_BM] = {16, 32, 64, 128, 256};
+enum { N_BM = 3, N_BN = 4 };
+static const double BM[N_BM] = {64, 128, 256};
 static const double BN[N_BN] = {64, 128, 192, 256};
-static const double PER_BM[N_BM] = {1.0 / 16, 1.0 / 32, 1.0 / 64, 1.0 / 128, 1.0 / 256};
+static const double PER_BM[N_BM] = {1.0 / 64, 1.0 / 128, 1.0 / 256};
 static const double PER_BN[N_BN] = {1.0 / 64, 1.0 / 128, 1.0 / 192, 1.0 / 256};
 
 /* Row tiles of all groups. */

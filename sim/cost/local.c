@@ -358,16 +358,12 @@ void fc_local_evaluate(fc_local_answer *out, const fc_local *local, const float 
   answer_at(out, local, at);
 }
 
-double fc_local_most(const fc_local *local) {
-  double most = 0;
-  for (size_t i = 0; i < local->n; i++) {
-    float at[FC_LOCAL_COORDINATES];
-    size_t block = i / FC_LANES, lane = i % FC_LANES;
-    for (size_t j = 0; j < local->n_coordinates; j++)
-      at[j] = local->x[(block * local->n_coordinates + j) * FC_LANES + lane];
-    fc_local_answer answer;
-    answer_at(&answer, local, at);
-    most = fmax(most, answer.correction);
-  }
-  return most;
+double fc_local_at_anchor(const fc_local *local, size_t i) {
+  float at[FC_LOCAL_COORDINATES];
+  size_t block = i / FC_LANES, lane = i % FC_LANES;
+  for (size_t j = 0; j < local->n_coordinates; j++)
+    at[j] = local->x[(block * local->n_coordinates + j) * FC_LANES + lane];
+  fc_local_answer answer;
+  answer_at(&answer, local, at);
+  return answer.correction;
 }

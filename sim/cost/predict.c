@@ -126,17 +126,22 @@ static double half_width(const fc_predictor *p, const answer *a, double outside)
   return sqrt(own * own + common * common + extra * extra);
 }
 
-/* Not below the lower bound of half the work: a drop within the interval may be real (another kernel takes
- * over), a larger one is noise in the points. */
-static double never_less(const fc_predictor *p, const fc_op *op, double seconds) {
-  if (!p->fit->local) return seconds; /* the forms are monotone */
-  fc_op half = *op;
-  answer a;
-  if (!halve(&half)) return seconds;
-  form_only(&a, p, &half);
-  if (!(a.form_s * p->most_factor > seconds)) return seconds; /* whatever its correction is */
-  correct(&a, p, &half);
-  return fmax(seconds, a.seconds * exp(-half_width(p, &a, outside_by(p, &a))));
+/* What the lower bound of a shape may be over its form, by regime: from the anchors, which the surface hardly
+ * exceeds. Without their shapes, one figure for all. */
+static void most_of(fc_predictor *p) {
+  const fc_local *local = p->fit->local;
+  double least_width = (double)local->scale * (double)local->floor;
+  for (size_t i = 0; i < local->n; i++) {
+    double factor = exp(fc_local_at_anchor(local, i) - least_width);
+    p->most = fmax(p->most, factor);
+    if (!local->op) continue;
+    fc_geometry g;
+    fc_op_geometry(&g, &local->op[i], p->units);
+    double *most = &p->most_factor[fc_form_regime(p->fit->form, &p->fit->coef, &g)];
+    *most = fmax(*most, factor);
+  }
+  for (int r = 0; r < FC_REGIME_COUNT; r++)
+    if (!(p->most_factor[r] > 0)) p->most_factor[r] = p->most;
 }
 
 void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_device *device) {
@@ -147,8 +152,23 @@ void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_dev
   out->per_byte_s = of.per_byte_s;
   out->per_scaleup_s = of.per_scaleup_s;
   out->per_scaleout_s = of.per_scaleout_s;
-  const fc_local *local = fit->local;
-  if (local) out->most_factor = exp(fc_local_most(local) - (double)local->scale * (double)local->floor);
+  if (fit->local) most_of(out);
+}
+
+/* Not below the lower bound of half the work: a drop within the interval may be real (another kernel takes
+ * over), a larger one is noise in the points. */
+static double never_less(const fc_predictor *p, const fc_op *op, double seconds) {
+  if (!p->fit->local) return seconds; /* the forms are monotone */
+  fc_op half = *op;
+  answer a;
+  if (!halve(&half)) return seconds;
+  form_only(&a, p, &half);
+  if (a.form_s * p->most > seconds && /* else it is below, whatever its correction is */
+      a.form_s * p->most_factor[fc_form_regime(p->fit->form, &p->fit->coef, &a.g)] > seconds) {
+    correct(&a, p, &half);
+    seconds = fmax(seconds, a.seconds * exp(-half_width(p, &a, outside_by(p, &a))));
+  }
+  return seconds;
 }
 
 fc_status fc_predict(fc_prediction *out, const fc_predictor *p, const fc_op *op) {

@@ -55,8 +55,8 @@ static bool valued(options *o, const char *arg, const char *value) {
                  {"--seed", &o->seed},
                  {"--jobs", &o->trial.jobs},
                  {"--anchors", &o->trial.anchors}};
-  if (strcmp(arg, "--system") == 0) return o->system = value;
-  if (strcmp(arg, "--kernel") == 0) return o->kernel = value;
+  if (strcmp(arg, "--system") == 0) return (o->system = value) != NULL;
+  if (strcmp(arg, "--kernel") == 0) return (o->kernel = value) != NULL;
   for (size_t i = 0; value && i < sizeof numbers / sizeof *numbers; i++) {
     if (strcmp(arg, numbers[i].name) != 0) continue;
     char *end;
@@ -114,7 +114,7 @@ static size_t n_chosen(const data_file *file) {
 
 /* --- modes --- */
 
-static bool run_file(const options *o, data_file *file, scores *out) {
+static bool run_file(const options *o, data_file *file, score_list *out) {
   double fit_s = 0, predict_s = 0;
   choose_families(o, file);
   if (n_chosen(file) == 0) return true;
@@ -128,7 +128,7 @@ static bool run_file(const options *o, data_file *file, scores *out) {
   return ok && scores_add(out, file);
 }
 
-static bool run_each(const options *o, scores *out) {
+static bool run_each(const options *o, score_list *out) {
   bool ok = true, any = false;
   for (int i = 0; ok && i < SYSTEMS; i++) {
     if (o->system && strcmp(o->system, systems[i]) != 0) continue;
@@ -142,7 +142,7 @@ static bool run_each(const options *o, scores *out) {
 }
 
 /* Every system's fit is needed, whichever is scored. */
-static bool run_loso(const options *o, scores *out) {
+static bool run_loso(const options *o, score_list *out) {
   data_file file[SYSTEMS] = {{0}};
   bool ok = true;
   for (int i = 0; ok && i < SYSTEMS; i++) {
@@ -160,7 +160,7 @@ static bool run_loso(const options *o, scores *out) {
   return ok;
 }
 
-static int report(const options *o, scores *own, const scores *baseline, const scores *expected) {
+static int report(const options *o, score_list *own, const score_list *baseline, const score_list *expected) {
   bool usual = !o->all && !o->loso && !o->lomo;
   bool whole = o->sample >= 100 && !o->system && !o->kernel;
   scores_sort(own);
@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
     (void)printf("skipped: no data in %s\n", o.path[0]);
     return 77;
   }
-  scores own = {0}, baseline = {0}, expected = {0};
+  score_list own = {0}, baseline = {0}, expected = {0};
   bool ok = scores_read(&baseline, o.path[1]);
   if (ok && (!o.update || access(o.path[2], R_OK) == 0)) ok = scores_read(&expected, o.path[2]);
   ok = ok && (o.loso ? run_loso(&o, &own) : run_each(&o, &own));

@@ -103,7 +103,7 @@ bool holdout_groups(data_file *file, bool all, const trial_options *options) {
 
 typedef struct {
   const data_file *file;
-  const trial *trial;
+  const trial_result *trial;
   size_t n, self;
   fc_kernel_fit moved; /* valid until the next choice: families are scored one after the other */
   fc_arena arena;
@@ -128,7 +128,7 @@ static const fc_kernel_fit *choose_other(void *context, const fc_family *family)
 }
 
 bool holdout_systems(data_file *file, size_t n, const trial_options *options) {
-  trial fitted[SYSTEMS_MAX] = {0};
+  trial_result fitted[SYSTEMS_MAX] = {0};
   size_t ready = 0;
   if (n > SYSTEMS_MAX) return false;
   while (ready < n && trial_fit(&fitted[ready], &file[ready], options)) ready++;

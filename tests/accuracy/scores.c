@@ -37,7 +37,7 @@ static double quantile(double *v, size_t n, double q) {
 
 /* --- a list --- */
 
-static score *append(scores *out) {
+static score *append(score_list *out) {
   if (out->n == out->room) {
     size_t room = out->room ? 2 * out->room : 64;
     score *grown = realloc(out->item, room * sizeof *grown);
@@ -53,22 +53,22 @@ static int by_key(const void *a, const void *b) {
   return strcmp(((const score *)a)->key, ((const score *)b)->key);
 }
 
-void scores_sort(scores *scores) {
+void scores_sort(score_list *scores) {
   if (scores->n > 0) qsort(scores->item, scores->n, sizeof *scores->item, by_key);
 }
 
-const score *scores_find(const scores *scores, const char *key) {
+const score *scores_find(const score_list *scores, const char *key) {
   for (size_t i = 0; i < scores->n; i++)
     if (strcmp(scores->item[i].key, key) == 0) return &scores->item[i];
   return NULL;
 }
 
-void scores_free(scores *scores) {
+void scores_free(score_list *scores) {
   free(scores->item);
-  *scores = (struct scores){0};
+  *scores = (score_list){0};
 }
 
-bool scores_add(scores *out, const data_file *file) {
+bool scores_add(score_list *out, const data_file *file) {
   double *error = malloc((file->n + 1) * sizeof *error);
   for (size_t f = 0; error && f < file->n_families; f++) {
     const data_family *family = &file->family[f];
@@ -132,9 +132,9 @@ static bool read_line(score *s, const char *line, const char *end, const size_t 
   return true;
 }
 
-bool scores_read(scores *out, const char *path) {
+bool scores_read(score_list *out, const char *path) {
   static const char *const name[4] = {"median", "p90", "coverage", "test"};
-  *out = (scores){0};
+  *out = (score_list){0};
   char *bytes = NULL;
   size_t length = 0, column[4] = {0};
   if (fc_file_read(&bytes, &length, path, (size_t)16 << 20) != FC_OK) {
@@ -159,7 +159,7 @@ bool scores_read(scores *out, const char *path) {
   return ok;
 }
 
-bool scores_write(scores *scores, const struct scores *old, bool keep, const char *path) {
+bool scores_write(score_list *scores, const score_list *old, bool keep, const char *path) {
   bool ok = true;
   for (size_t i = 0; keep && i < old->n; i++) {
     if (scores_find(scores, old->item[i].key)) continue;
@@ -193,8 +193,8 @@ static bool is_worse(const score *s, const score *base) {
 }
 
 /* Of one class (-1: all), or of the families of it that `among` has. */
-static bool summarise(summary *out, const scores *scores, int class, const struct scores *among,
-                      const struct scores *baseline) {
+static bool summarise(summary *out, const score_list *scores, int class, const score_list *among,
+                      const score_list *baseline) {
   *out = (summary){0};
   double *room = malloc((3 * scores->n + 1) * sizeof *room), *p90 = room + scores->n,
          *coverage = p90 + scores->n;
@@ -218,7 +218,7 @@ static bool summarise(summary *out, const scores *scores, int class, const struc
   return true;
 }
 
-void scores_print_families(const scores *scores, const struct scores *baseline) {
+void scores_print_families(const score_list *scores, const score_list *baseline) {
   (void)printf("%-9s %-18s %-44s %-18s %-5s %6s %7s %7s %6s %8s\n", "system", "kernel", "impl", "dtype", "kv",
                "points", "median", "p90", "cover", "baseline");
   for (size_t i = 0; i < scores->n; i++) {
@@ -248,7 +248,7 @@ static void print_class(const char *name, const summary *s, const summary *base)
   (void)printf("\n");
 }
 
-void scores_print(const scores *scores, const struct scores *baseline) {
+void scores_print(const score_list *scores, const score_list *baseline) {
   for (int c = 0; c <= CLASSES; c++) {
     summary own, base;
     if (!summarise(&own, scores, c < CLASSES ? c : -1, NULL, baseline) || own.n == 0) continue;
@@ -262,7 +262,7 @@ void scores_print(const scores *scores, const struct scores *baseline) {
   }
 }
 
-bool scores_gate(const scores *scores, const struct scores *expected) {
+bool scores_gate(const score_list *scores, const score_list *expected) {
   bool ok = true;
   for (int c = 0; c < CLASSES; c++) {
     summary own, all, old;

@@ -48,8 +48,8 @@ static bool table_of(fc_table *out, const data_file *file, bool training, size_t
   return status == FC_OK;
 }
 
-bool trial_fit(trial *out, const data_file *file, const trial_options *options) {
-  *out = (trial){0};
+bool trial_fit(trial_result *out, const data_file *file, const trial_options *options) {
+  *out = (trial_result){0};
   size_t *row_of = malloc((file->n + 1) * sizeof *row_of);
   bool ok = row_of && table_of(&out->table, file, true, row_of);
   free(row_of);
@@ -64,12 +64,12 @@ bool trial_fit(trial *out, const data_file *file, const trial_options *options) 
   return false;
 }
 
-void trial_free(trial *trial) {
+void trial_free(trial_result *trial) {
   fc_fit_result_fini(&trial->result);
   fc_table_fini(&trial->table);
 }
 
-const fc_kernel_fit *trial_find(const trial *trial, const fc_family *family) {
+const fc_kernel_fit *trial_find(const trial_result *trial, const fc_family *family) {
   for (size_t i = 0; i < trial->table.n_families; i++) {
     const fc_family *f = &trial->table.family[i];
     if (f->kernel == family->kernel && f->format == family->format && f->kv_format == family->kv_format &&
@@ -114,7 +114,7 @@ static const fc_kernel_fit *choose_own(void *context, const fc_family *family) {
 }
 
 bool trial_run(data_file *file, const trial_options *options, double *fit_seconds, double *predict_seconds) {
-  trial t;
+  trial_result t;
   if (!trial_fit(&t, file, options)) return false;
   *fit_seconds += t.seconds;
   bool ok = trial_score(file, choose_own, &t, predict_seconds);

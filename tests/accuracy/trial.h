@@ -14,17 +14,17 @@ typedef struct trial_options {
   bool no_local;
 } trial_options;
 
-typedef struct trial {
+typedef struct trial_result {
   fc_table table;
   fc_fit_result result;
   double seconds; /* of the fit */
-} trial;
+} trial_result;
 
 /** Fits the training rows of `file`.  False: told on stderr. */
-bool trial_fit(trial *out, const data_file *file, const trial_options *options);
-void trial_free(trial *trial);
+bool trial_fit(trial_result *out, const data_file *file, const trial_options *options);
+void trial_free(trial_result *trial);
 /** The fit of the same kernel, formats and implementation; NULL: none. */
-const fc_kernel_fit *trial_find(const trial *trial, const fc_family *family);
+const fc_kernel_fit *trial_find(const trial_result *trial, const fc_family *family);
 
 /** Which fit predicts a family; NULL: none does. */
 typedef const fc_kernel_fit *trial_choose(void *context, const fc_family *family);

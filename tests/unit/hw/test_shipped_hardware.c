@@ -74,12 +74,18 @@ Test(shipped_devices, are_whole_and_plausible) {
   for_each_device(device_is_whole);
 }
 
+/* Families of operator tables that steps are not composed of. */
+static bool is_measured_whole(fc_kernel kernel) {
+  return kernel == FC_KERNEL_MOE_FFN || kernel == FC_KERNEL_MLA_ABSORB_K || kernel == FC_KERNEL_MLA_ABSORB_V;
+}
+
 static void profile_keeps_to_the_datasheet(const char *name) {
   fc_input *input = load("profiles", name);
   const fc_profile *p = fc_input_profile(input);
   const fc_device *d = p->device;
   cr_assert_str_eq(p->device_name, name);
   for (int kernel = FC_KERNEL_GEMM; kernel < FC_KERNEL_COUNT; kernel++) {
+    if (is_measured_whole((fc_kernel)kernel)) continue;
     const fc_kernel_fit *fit = fc_profile_find(p, (fc_kernel)kernel, FC_DTYPE_BF16);
     cr_assert(fit && fit->kernel == (fc_kernel)kernel, "%s has no %s", name,
               fc_kernel_text((fc_kernel)kernel));
@@ -95,7 +101,8 @@ static void profile_keeps_to_the_datasheet(const char *name) {
     cr_assert(!above(c->net_bytes_per_s, d->scaleout_bytes_per_s), "%s %s: network above the port", name,
               kernel);
     cr_assert(!is_collective(fit->kernel) || c->net_bytes_per_s > 0, "%s %s has no network", name, kernel);
-    cr_assert(fit->spread_systematic >= 0.03 && fit->spread_shape > 0, "%s %s: no spread", name, kernel);
+    /* a fit with anchors states what its own table leaves open, not what another device of the kind does */
+    cr_assert((fit->local || fit->spread_systematic >= 0.03) && fit->spread_shape > 0, "%s %s: no spread", name, kernel);
     cr_assert(fit->source && strlen(fit->source) > 20, "%s %s: no source", name, kernel);
   }
   cr_assert(p->contention >= 1 && p->launch_s > 0 && p->iteration_host_s > 0, "%s: overheads", name);

@@ -56,8 +56,8 @@ typedef struct fc_local_answer {
 } fc_local_answer;
 
 void fc_local_evaluate(fc_local_answer *out, const fc_local *local, const float x[FC_LOCAL_COORDINATES]);
-/** The largest correction at any anchor. */
-double fc_local_most(const fc_local *local);
+/** The correction at an anchor. */
+double fc_local_at_anchor(const fc_local *local, size_t i);
 /** Floats that the arrays of n anchors with c coordinates take: x, then weight and scatter. */
 size_t fc_local_x_floats(size_t n, size_t c);
 size_t fc_local_lane_floats(size_t n);

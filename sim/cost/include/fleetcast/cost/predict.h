@@ -22,7 +22,8 @@ typedef struct fc_predictor {
   const fc_kernel_fit *fit;
   const fc_device *device;
   double units, per_flop_s, per_byte_s, per_scaleup_s, per_scaleout_s;
-  double most_factor; /* largest lower bound over form among the anchors */
+  double most, most_factor[FC_REGIME_COUNT]; /* largest lower bound over form among the anchors, and those of
+                                                a regime */
 } fc_predictor;
 
 void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_device *device);
