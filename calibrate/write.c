@@ -308,11 +308,12 @@ static void write_kernel(fc_file *file, const fc_kernel_fit *fit, const char *ci
   fc_file_printf(file, "\n");
 }
 
+/* A loaded profile's contention is 1 at least: 0 means that whoever assembled this one writes the keys after us. */
 static void write_overheads(fc_file *file, const fc_profile *p) {
+  if (p->contention == 0) return;
   fc_file_printf(file, "overheads: {launch: %.4g us, iteration_host: %.4g ms, step_host: %.4g ms, ",
                  1e6 * p->launch_s, 1e3 * p->iteration_host_s, 1e3 * p->step_host_s);
-  fc_file_printf(file, "contention: %.4g, comm_compute_units: %.4g}\n", p->contention >= 1 ? p->contention : 1,
-                 p->comm_compute_units);
+  fc_file_printf(file, "contention: %.4g, comm_compute_units: %.4g}\n", p->contention, p->comm_compute_units);
   fc_file_printf(file, "power: {compute_fraction: %.4g, memory_fraction: %.4g}\n", p->power_compute_fraction,
                  p->power_memory_fraction);
 }

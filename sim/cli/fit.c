@@ -61,7 +61,10 @@ static int check_outputs(const fit_job *job) {
   const char *bad = is_an_input(job->out, job)      ? job->out
                     : is_an_input(job->report, job) ? job->report
                                                     : NULL;
-  if (!bad && job->report && is_same_file(job->out, job->report)) bad = job->report;
+  if (!bad && is_same_file(job->out, job->report)) {
+    (void)fprintf(stderr, "fleetcast: profile and page cannot both be %s\n", job->out);
+    return EXIT_USAGE;
+  }
   if (!bad) return EXIT_OK;
   (void)fprintf(stderr, "fleetcast: %s is an input too; write to another file\n", bad);
   return EXIT_USAGE;
@@ -186,16 +189,17 @@ static fc_status write_report(fc_file **file, const fit_job *job, const fc_table
 }
 
 /* Both whole, or none. */
-static int write_files(const fit_job *job, const fc_table *table, const fc_fit_result *fit, const fc_profile *profile,
+static int write_files(const fit_job *job, const fc_table *table, const fc_fit_result *fit, const assembled *a,
                        double fit_s) {
   fc_file *out = NULL, *report = NULL;
   const char *what = job->out;
   fc_status status = fc_file_create(&out, goes_to_stdout(job) ? "/dev/stdout" : job->out);
-  if (!status) fc_profile_write(out, profile, job->command);
+  if (!status) fc_profile_write(out, &a->profile, job->command);
+  if (!status && a->overheads.length) fc_file_write(out, a->overheads.bytes, a->overheads.length);
   if (!status) status = fc_file_sync(out);
   if (!status && job->report) {
     what = job->report;
-    status = write_report(&report, job, table, fit, profile, fit_s);
+    status = write_report(&report, job, table, fit, &a->profile, fit_s);
     if (!status) status = fc_file_sync(report);
   }
   if (!status && *fc_stop_flag()) status = FC_E_CANCELLED;
@@ -253,7 +257,7 @@ static int fit_read(const fit_job *job, const fc_table *table, const data_dirs *
   if (!code) {
     double fit_s = seconds_now() - start;
     fc_status status = cli_assemble(&a, job, table, &fit);
-    code = status ? fail("fit", status) : write_files(job, table, &fit, &a.profile, fit_s);
+    code = status ? fail("fit", status) : write_files(job, table, &fit, &a, fit_s);
     if (!code && !job->quiet) code = show_table(&fit, job);
     if (!code && !job->quiet) tell_rest(job, table, &a, fit_s);
     if (!code && !job->quiet) tell_device(job, s);

@@ -8,10 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <fleetcast/base/file.h>
 #include <fleetcast/calibrate/transfer.h>
 #include <fleetcast/cost/predict.h>
 
-enum { PATH_ROOM = 4096, NAME_ROOM = 128 };
+enum { PATH_ROOM = 4096, NAME_ROOM = 128, BASE_MAX_BYTES = 64 << 20 };
 
 /* --- the nearest device that has a profile --- */
 
@@ -65,11 +66,29 @@ static void find_nearest(nearest *best, const fc_device *to, const data_dirs *da
   }
 }
 
+/* A definition keeps the median of a distribution only; the text has all. */
+static void keep_overheads(fc_text *out, const char *path) {
+  char *bytes;
+  size_t length;
+  if (fc_file_read(&bytes, &length, path, BASE_MAX_BYTES)) return;
+  bool wanted = false;
+  for (const char *line = bytes; *line;) {
+    size_t n = strcspn(line, "\n");
+    if (*line != ' ' && *line != '#' && n > 0)
+      wanted = strncmp(line, "overheads:", 10) == 0 || strncmp(line, "power:", 6) == 0;
+    if (wanted && *line != '#') fc_text_printf(out, "%.*s\n", (int)n, line);
+    line += n + (line[n] == '\n');
+  }
+  free(bytes);
+}
+
 /* Overrides are for what the command line names. */
 static int load_base(assembled *out, const char *path, const data_dirs *data, const settings *s) {
   settings plain = {.color = s->color};
   int code = cli_load(&out->base, path, FC_INPUT_PROFILE, data, &plain);
-  if (!code) out->origin = fc_input_profile(out->base)->name;
+  if (code) return code;
+  out->origin = fc_input_profile(out->base)->name;
+  keep_overheads(&out->overheads, path);
   return code;
 }
 
@@ -213,14 +232,16 @@ fc_status cli_assemble(assembled *out, const fit_job *job, const fc_table *table
     fc_status status = add_base(out, kernels, fit->n, job->device);
     if (status) return status;
     add_overheads(&out->profile, base);
+    if (out->overheads.length) out->profile.contention = 0;
   }
   out->profile.provenance = weakest(&out->profile);
   out->profile.source = source_of(out, job, table, &out->arena);
-  return out->profile.source ? FC_OK : FC_E_NOMEM;
+  return out->profile.source ? fc_text_status(&out->overheads) : FC_E_NOMEM;
 }
 
 void cli_assembled_free(assembled *a) {
   fc_input_free(a->base);
+  fc_text_fini(&a->overheads);
   fc_arena_fini(&a->arena);
   *a = (assembled){0};
 }

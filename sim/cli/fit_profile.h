@@ -16,6 +16,8 @@ typedef struct {
   fc_arena arena;
   fc_input *base;      /* what is not measured comes from there; NULL: from nowhere */
   const char *origin;  /* its name; NULL */
+  fc_text overheads;   /* its keys `overheads` and `power` as they stand there, distributions and sources; empty: none.
+                          Written behind the profile, whose own are then marked as not told (contention 0) */
   size_t n_kept;       /* kernels of the base as they are */
   size_t n_moved;      /* transferred to this device */
   size_t n_not_moved;  /* left out: the device has nothing of the kind */

@@ -21,11 +21,21 @@ const char *fc_kernel_text(fc_kernel kernel) {
   return text[kernel];
 }
 
+/* Does a family have fits without local correction?  Then only those compose steps: the others are of operator tables,
+ * whose forms alone are worth less. */
+static bool has_plain(const fc_profile *profile, fc_kernel kernel) {
+  for (size_t i = 0; i < profile->n_kernels; i++)
+    if (profile->kernels[i].kernel == kernel && !profile->kernels[i].local) return true;
+  return false;
+}
+
 const fc_kernel_fit *fc_profile_find(const fc_profile *profile, fc_kernel kernel, fc_dtype dtype) {
+  bool plain = has_plain(profile, kernel);
   for (;;) {
-    for (size_t i = 0; i < profile->n_kernels; i++)
-      if (profile->kernels[i].kernel == kernel && profile->kernels[i].dtype == dtype)
-        return &profile->kernels[i];
+    for (size_t i = 0; i < profile->n_kernels; i++) {
+      const fc_kernel_fit *fit = &profile->kernels[i];
+      if (fit->kernel == kernel && fit->dtype == dtype && !(plain && fit->local)) return fit;
+    }
     if (WIDER[dtype] == dtype) return NULL;
     dtype = WIDER[dtype];
   }
@@ -106,8 +116,13 @@ void fc_meter_init(fc_meter *meter, const fc_profile *profile) {
   meter->weight = 1;
   fc_meter_device_init(&meter->device, profile->device, profile);
   meter->units = meter->device.units;
+  bool plain[FC_KERNEL_COUNT];
+  for (int k = 0; k < FC_KERNEL_COUNT; k++) plain[k] = false;
+  for (size_t i = 0; i < profile->n_kernels; i++)
+    if (!profile->kernels[i].local) plain[profile->kernels[i].kernel] = true;
   for (size_t i = 0; i < profile->n_kernels; i++) {
     const fc_kernel_fit *fit = &profile->kernels[i];
+    if (plain[fit->kernel] && fit->local) continue; /* as in fc_profile_find */
     fc_fit_choice *of = &meter->fit[fit->kernel][fit->dtype];
     if (!of->fit) of->fit = fit; /* the first wins, as in fc_profile_find */
   }

@@ -36,20 +36,31 @@ char *__wrap_fc_arena_text(fc_arena *arena, const char *text, size_t length) {
 static const fc_load_options with_data = {
     .n_data_dirs = 1, .data_dirs = test_data_dirs, .files = &fc_input_disk};
 
+static const char profile[] =
+    "kind: profile\ndevice: alpha\nkernels:\n  - kernel: gemm\n    provenance: measured\n"
+    "    coefficients: {flop_rate: 800 TFLOP/s, bandwidth: 2.5 TB/s}\n    local:\n      coordinates: [ln_m]\n"
+    "      smooth: 0.2\n      length: [2]\n      rough_length: [1]\n      scale: 1\n"
+    "      anchors: |\n        m,n,k,weight,scatter\n        1,2,3,4,5\n";
+
 /* Loads, dumps, frees. */
-static fc_status work(void) {
-  static const char *const set[] = {"pools.b.lag=3 d", "services.api.slo.tpot=20 ms"};
-  fc_load_options options = with_data;
-  options.n_set = 2;
-  options.set = set;
+static fc_status load_and_dump(const char *yaml, const fc_load_options *options) {
   fc_input *input;
-  fc_status status = fc_input_parse(&input, "x.yaml", fleet, strlen(fleet), &options, NULL);
+  fc_status status = fc_input_parse(&input, "x.yaml", yaml, strlen(yaml), options, NULL);
   if (status != FC_OK) return status;
   fc_text text = {0};
   status = fc_input_dump(input, &text);
   fc_text_fini(&text);
   fc_input_free(input);
   return status;
+}
+
+static fc_status work(void) {
+  static const char *const set[] = {"pools.b.lag=3 d", "services.api.slo.tpot=20 ms"};
+  fc_load_options options = with_data;
+  options.n_set = 2;
+  options.set = set;
+  fc_status status = load_and_dump(fleet, &options);
+  return status == FC_OK ? load_and_dump(profile, &with_data) : status;
 }
 
 Test(scenario_nomem, every_malloc) {
