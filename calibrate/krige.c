@@ -25,12 +25,15 @@ typedef struct {
 
 /* --- inputs --- */
 
-static double mean_sd(const double *y, size_t n, double *mean) {
-  double sum = 0, square = 0;
-  for (size_t i = 0; i < n; i++) sum += y[i];
-  *mean = sum / (double)n;
-  for (size_t i = 0; i < n; i++) square += (y[i] - *mean) * (y[i] - *mean);
-  return sqrt(square / (double)n);
+/* Spread of the residuals, blind to a few outliers. */
+static double spread_of(const double *y, size_t n) {
+  double *room = malloc((n + 1) * sizeof *room), spread = 0.1;
+  if (room) {
+    memcpy(room, y, n * sizeof *room);
+    spread = fc_robust_sd(room, n);
+  }
+  free(room);
+  return fmax(spread, 0.02);
 }
 
 /* Copies the coordinates that vary, [n][d]. */
@@ -62,7 +65,7 @@ static fc_status compress(fit *f) {
  * one an eighth of it; 2 % noise, 0.7 % that repeats of a shape share, 3 % of the launch time. */
 static void prior(const fit *f, double *theta, double *sd) {
   size_t n = f->points.n, d = f->points.d;
-  double mean, spread = fmax(mean_sd(f->points.y, n, &mean), 0.02);
+  double spread = spread_of(f->points.y, n);
   for (size_t j = 0; j < d; j++) {
     double sum = 0, square = 0;
     for (size_t i = 0; i < n; i++) {

@@ -8,7 +8,8 @@
 
 #include <fleetcast/cost/anchor.h>
 
-/* Every number is rounded to its digits in one fixed unit, so that what was read is written the same again. */
+/* Every number is rounded to its digits in one fixed unit, so that what was read is written the same again.
+ */
 
 enum { DIGITS = 4, COVARIANCE_DIGITS = 3, WEIGHT_DIGITS = 7, SCATTER_DIGITS = 4, NUMBER_ROOM = 40 };
 
@@ -159,7 +160,7 @@ static bool is_covariance(const double *lower, size_t n) {
 /* Rounding may leave a nearly singular matrix indefinite: then its diagonal grows until it is none. */
 static void write_covariance(fc_file *file, const fc_kernel_fit *fit) {
   enum { MOST = FC_COEF_COUNT * (FC_COEF_COUNT + 1) / 2, TRIES = 200 };
-  double v[MOST];
+  double v[MOST] = {0};
   char text[NUMBER_ROOM];
   size_t total = fit->n_covariance, n = 0;
   if (!total || total > MOST) return;
@@ -308,7 +309,8 @@ static void write_kernel(fc_file *file, const fc_kernel_fit *fit, const char *ci
   fc_file_printf(file, "\n");
 }
 
-/* A loaded profile's contention is 1 at least: 0 means that whoever assembled this one writes the keys after us. */
+/* A loaded profile's contention is 1 at least: 0 means that whoever assembled this one writes the keys after
+ * us. */
 static void write_overheads(fc_file *file, const fc_profile *p) {
   if (p->contention == 0) return;
   fc_file_printf(file, "overheads: {launch: %.4g us, iteration_host: %.4g ms, step_host: %.4g ms, ",

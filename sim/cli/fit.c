@@ -107,9 +107,10 @@ static void add_table(fc_text *out, const fc_fit_result *fit) {
                  "outliers");
   for (size_t i = 0; i < fit->n; i++) {
     const fc_family_report *r = &fit->report[i];
-    fc_text_printf(out, "%-*s %-*s %-*s %-*s %7zu %6.1f %9.1f %6.1f %8.1f ", kernel, kernel_of(r->family), format,
-                   format_of(r->family), cache, cache_of(r->family), impl, impl_of(r->family), r->family->n,
-                   100 * r->form_median_error, 100 * r->median_error, 100 * r->p90_error, 100 * r->coverage);
+    fc_text_printf(out, "%-*s %-*s %-*s %-*s %7zu %6.1f %9.1f %6.1f %8.1f ", kernel, kernel_of(r->family),
+                   format, format_of(r->family), cache, cache_of(r->family), impl, impl_of(r->family),
+                   r->family->n, 100 * r->form_median_error, 100 * r->median_error, 100 * r->p90_error,
+                   100 * r->coverage);
     if (r->noise > 0)
       fc_text_printf(out, "%8.1f", 100 * r->noise);
     else
@@ -146,10 +147,11 @@ static void tell_device(const fit_job *job, const settings *s) {
   }
   cli_data_free(&data);
   if (found) return;
-  (void)fprintf(stderr,
-                "fleetcast: note: the profile refers to its device by name: keep it as devices/%s.yaml beside %s, or "
-                "in a folder that --data names\n",
-                job->device->name, job->out);
+  (void)fprintf(
+      stderr,
+      "fleetcast: note: the profile refers to its device by name: keep it as devices/%s.yaml beside %s, or "
+      "in a folder that --data names\n",
+      job->device->name, job->out);
 }
 
 static void tell_rest(const fit_job *job, const fc_table *table, const assembled *a, double fit_s) {
@@ -160,17 +162,18 @@ static void tell_rest(const fit_job *job, const fc_table *table, const assembled
   if (a->n_kept)
     (void)fprintf(stderr, "fleetcast: %zu kernels not measured: as in profile %s\n", a->n_kept, a->origin);
   if (a->n_moved)
-    (void)fprintf(stderr, "fleetcast: %zu kernels not measured: transferred from profile %s by datasheet ratios\n",
+    (void)fprintf(stderr,
+                  "fleetcast: %zu kernels not measured: transferred from profile %s by datasheet ratios\n",
                   a->n_moved, a->origin);
   if (a->n_not_moved)
-    (void)fprintf(stderr, "fleetcast: %zu kernels of profile %s left out: %s has no such rate\n", a->n_not_moved,
-                  a->origin, job->device->name);
+    (void)fprintf(stderr, "fleetcast: %zu kernels of profile %s left out: %s has no such rate\n",
+                  a->n_not_moved, a->origin, job->device->name);
 }
 
 /* --- files --- */
 
-static fc_status write_report(fc_file **file, const fit_job *job, const fc_table *table, const fc_fit_result *fit,
-                              const fc_profile *profile, double fit_s) {
+static fc_status write_report(fc_file **file, const fit_job *job, const fc_table *table,
+                              const fc_fit_result *fit, const fc_profile *profile, double fit_s) {
   fc_status status = fc_file_create(file, job->report);
   if (status) return status;
   fc_report_input input = {.table = table,
@@ -189,8 +192,8 @@ static fc_status write_report(fc_file **file, const fit_job *job, const fc_table
 }
 
 /* Both whole, or none. */
-static int write_files(const fit_job *job, const fc_table *table, const fc_fit_result *fit, const assembled *a,
-                       double fit_s) {
+static int write_files(const fit_job *job, const fc_table *table, const fc_fit_result *fit,
+                       const assembled *a, double fit_s) {
   fc_file *out = NULL, *report = NULL;
   const char *what = job->out;
   fc_status status = fc_file_create(&out, goes_to_stdout(job) ? "/dev/stdout" : job->out);

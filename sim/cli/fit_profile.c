@@ -25,9 +25,8 @@ typedef struct {
 static void consider(nearest *best, const char *dir, const char *name, const fc_device *to,
                      const data_dirs *data) {
   char path[PATH_ROOM];
-  fc_load_options options = {.expect = FC_INPUT_DEVICE,
-                             .n_data_dirs = data->n,
-                             .data_dirs = (const char *const *)data->dir};
+  fc_load_options options = {
+      .expect = FC_INPUT_DEVICE, .n_data_dirs = data->n, .data_dirs = (const char *const *)data->dir};
   fc_input *input = NULL;
   for (size_t i = 0; i < data->n && !input; i++) {
     int n = snprintf(path, sizeof path, "%s/devices/%s.yaml", data->dir[i], name);
@@ -186,7 +185,8 @@ static void add_overheads(fc_profile *p, const fc_profile *base) {
   p->power_memory_fraction = base->power_memory_fraction;
 }
 
-/* "fitted to a.csv.gz, b.csv: 12 of 15 rows, sha256 …; what they lack, overheads and power from profile h100" */
+/* "fitted to a.csv.gz, b.csv: 12 of 15 rows, sha256 …; what they lack, overheads and power from profile h100"
+ */
 static const char *source_of(const assembled *a, const fit_job *job, const fc_table *table, fc_arena *arena) {
   fc_text text = {0};
   fc_text_add(&text, "fitted to ");

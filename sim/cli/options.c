@@ -67,7 +67,8 @@ static bool take_count(size_t *field, const option *o, const char *value) {
   char *end;
   unsigned long long n = strtoull(value, &end, 10);
   if (*value < '0' || *value > '9' || *end || n < 1 || n > MOST) {
-    (void)fprintf(stderr, "fleetcast: --%s wants a whole number from 1 to %d, not '%s'\n", o->name, MOST, value);
+    (void)fprintf(stderr, "fleetcast: --%s wants a whole number from 1 to %d, not '%s'\n", o->name, MOST,
+                  value);
     return false;
   }
   *field = (size_t)n;

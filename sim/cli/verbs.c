@@ -53,8 +53,10 @@ static const option fit_options[] = {
     {"device", "NAME|FILE", "what was measured: a known device, or FILE.yaml", AT(device), OPTION_TEXT, 0},
     {"out", "PROFILE.yaml", "the profile", AT(out), OPTION_TEXT, 'o'},
     {"impl", "NAME", "only this implementation (default: all, kept apart)", AT(impl), OPTION_TEXT, 0},
-    {"base", "PROFILE.yaml", "what is not measured (default: the nearest device's)", AT(base), OPTION_TEXT, 0},
-    {"anchors", "N", "most anchors a kernel's local correction has (default 400)", AT(anchors), OPTION_COUNT, 0},
+    {"base", "PROFILE.yaml", "what is not measured (default: the nearest device's)", AT(base), OPTION_TEXT,
+     0},
+    {"anchors", "N", "most anchors a kernel's local correction has (default 400)", AT(anchors), OPTION_COUNT,
+     0},
     {"report", "FILE.html", "a page about the fit", AT(report), OPTION_TEXT, 0},
     JOBS,
     DATA,
@@ -109,18 +111,20 @@ static const char bench_notes[] =
     "a program of their own, fleetcast-bench, which stands beside fleetcast.\n\n"
     "  fleetcast bench --backend cpu -o cpu.csv\n";
 
-static const char fit_notes[] =
-    "M.csv may be gzip.  Each kernel, format and implementation is fitted on its own (docs/calibrate.md); what was\n"
-    "not measured comes from --base, or from the shipped profile of the device with the nearest datasheet, scaled.\n\n"
-    "  fleetcast fit h100.csv.gz --device h100 -o profiles/h100.yaml\n";
+static const char fit_notes[] = "M.csv may be gzip.  Each kernel, format and implementation is fitted on its "
+                                "own (docs/calibrate.md); what was\n"
+                                "not measured comes from --base, or from the shipped profile of the device "
+                                "with the nearest datasheet, scaled.\n\n"
+                                "  fleetcast fit h100.csv.gz --device h100 -o profiles/h100.yaml\n";
 
-static const char calibrate_notes[] =
-    "Measures (as bench does), then fits (as fit does): the one command on new hardware.  Ctrl-C keeps the finished\n"
-    "points; the same command then goes on from there.\n\n"
-    "  fleetcast calibrate\n";
+static const char calibrate_notes[] = "Measures (as bench does), then fits (as fit does): the one command on "
+                                      "new hardware.  Ctrl-C keeps the finished\n"
+                                      "points; the same command then goes on from there.\n\n"
+                                      "  fleetcast calibrate\n";
 
 static const char predict_notes[] =
-    "M.csv may be gzip.  Errors are |predicted/measured - 1|; within_% is how many measured times lie in the 90 %\n"
+    "M.csv may be gzip.  Errors are |predicted/measured - 1|; within_% is how many measured times lie in the "
+    "90 %\n"
     "interval.\n\n"
     "  fleetcast predict --profile profiles/h100.yaml h100.csv.gz -o predicted.csv\n";
 

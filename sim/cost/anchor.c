@@ -97,8 +97,8 @@ void fc_anchor_set(fc_op *op, const fc_anchor_column *column, double value) {
     *(double *)at = value;
 }
 
-/* DeepSeek's sizes, which all MLA models so far share; small ones of a CPU in proportion.  @source arXiv:2412.19437: 128 + 64 and 128 expanded, 512 + 64
- * latent */
+/* DeepSeek's sizes, which all MLA models so far share; small ones of a CPU in proportion.  @source
+ * arXiv:2412.19437: 128 + 64 and 128 expanded, 512 + 64 latent */
 enum { MLA_QK = 192, MLA_V = 128, MLA_LATENT = 512, MLA_ROPE = 64 };
 
 void fc_anchor_complete(fc_op *op, fc_kernel kernel, const fc_format *format, const fc_format *kv) {

@@ -88,8 +88,9 @@ static const fc_field fields[] = {
      .kind = FC_FIELD_LINES,
      AT(anchors),
      .required = true,
-     .help = "CSV: a header of shape columns, then 'weight' and 'scatter'; a line an anchor.  A column that is "
-             "left out is 0."},
+     .help =
+         "CSV: a header of shape columns, then 'weight' and 'scatter'; a line an anchor.  A column that is "
+         "left out is 0."},
 };
 
 /* These numbers belong to one fit: a distribution of one would mean nothing. */
@@ -140,9 +141,9 @@ static bool read_coordinates(fc_reader *r, local_file *f, const fc_kernel_fit *f
   for (size_t i = 0; i < f->n_coordinates; i++, item = item->next) {
     if (!find_coordinate(&f->local.of[i], fit, item->text)) {
       const char *near = fc_diag_nearest(item->text, names, n);
-      ok = fc_reader_error(r, item, "kernel '%s' has no coordinate '%.40s'%s%s%s",
-                           fc_kernel_text(fit->kernel), item->text, near ? "; did you mean '" : "",
-                           near ? near : "", near ? "'?" : "");
+      ok =
+          fc_reader_error(r, item, "kernel '%s' has no coordinate '%.40s'%s%s%s", fc_kernel_text(fit->kernel),
+                          item->text, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
       continue;
     }
     for (size_t k = 0; k < i && ok; k++)
@@ -337,11 +338,16 @@ static void read_anchors(scanner *s, local_file *f, const fc_format *format, con
     return;
   }
   fc_op *op = fc_reader_alloc(s->r, n, sizeof *op);
-  double *weight = fc_reader_alloc(s->r, n, sizeof *weight), *scatter = fc_reader_alloc(s->r, n, sizeof *scatter);
+  double *weight = fc_reader_alloc(s->r, n, sizeof *weight),
+         *scatter = fc_reader_alloc(s->r, n, sizeof *scatter);
   if (!op || !weight || !scatter) return;
+  bool ok = true;
   for (size_t i = 0; i < n && next_line(s) && !fc_diags_full(s->r->diags); i++)
     if (read_anchor(s, &op[i], &weight[i], &scatter[i]))
       fc_anchor_complete(&op[i], s->fit->kernel, format, kv);
+    else
+      ok = false;
+  if (!ok) return; /* told; the correction stays empty */
   f->local.n = n;
   f->local.op = op;
   f->weight = weight;
@@ -363,6 +369,7 @@ static const fc_node *anchors_of(const fc_node *map) {
 void fc_profile_local_check(fc_reader *r, const fc_kernel_fit *fit, const fc_format *format,
                             const fc_format *kv, const fc_node *map) {
   local_file *f = file_of(fit);
+  if (f->n_length != f->n_coordinates || f->n_rough_length != f->n_coordinates) return; /* told */
   if (!read_coordinates(r, f, fit, fc_node_find(map, "coordinates"))) return;
   scanner s = {.r = r,
                .node = anchors_of(map),
@@ -376,6 +383,7 @@ void fc_profile_local_place(fc_reader *r, const fc_kernel_fit *fit, const fc_dev
                             const fc_node *map) {
   local_file *f = file_of(fit);
   fc_local *local = &f->local;
+  if (!local->n) return; /* in error */
   size_t lanes = fc_local_lane_floats(local->n);
   float *x = fc_reader_alloc(r, fc_local_x_floats(local->n, local->n_coordinates), sizeof *x);
   float *weight = fc_reader_alloc(r, 2 * lanes, sizeof *weight);

@@ -159,7 +159,8 @@ static const fc_field kernel_fields[] = {
     {.key = "format",
      .kind = FC_FIELD_TEXT,
      AT(format),
-     .help = "Number format of the operands as measurement files name it, such as fp8_block; default the dtype."},
+     .help =
+         "Number format of the operands as measurement files name it, such as fp8_block; default the dtype."},
     {.key = "kv_format",
      .kind = FC_FIELD_TEXT,
      AT(kv_format),
@@ -395,7 +396,8 @@ static const fc_field fields[] = {
      .required = true,
      .min_items = 1,
      .max_items = 500,
-     .help = "Fitted kernels, one item for each kernel, dtype, formats and implementation; of those of one kernel "
+     .help = "Fitted kernels, one item for each kernel, dtype, formats and implementation; of those of one "
+             "kernel "
              "and dtype the simulator takes the first."},
     {.key = "overheads", .kind = FC_FIELD_STRUCT, .sub = &overheads, .help = "Time outside kernels."},
     {.key = "power", .kind = FC_FIELD_STRUCT, .sub = &draw, .help = "Power under load."},

@@ -36,7 +36,7 @@ struct fc_node {
   const char *text; /* of a scalar: NUL-terminated, no NUL inside */
   size_t length;
   fc_pos text_at; /* of a literal block: where its first line's text stands; else {0, 0} */
-  size_t n; /* children */
+  size_t n;       /* children */
   fc_node *first, *last, *next;
 };
 

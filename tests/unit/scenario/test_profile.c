@@ -12,7 +12,8 @@
 
 /* A profile's local corrections; what is wrong with one: tests/invalid/profile-local-*. */
 
-static const fc_load_options options = {.n_data_dirs = 1, .data_dirs = test_data_dirs, .files = &fc_input_disk};
+static const fc_load_options options = {
+    .n_data_dirs = 1, .data_dirs = test_data_dirs, .files = &fc_input_disk};
 
 #define LOCAL(anchors)                                                                                       \
   "kind: profile\ndevice: alpha\nkernels:\n"                                                                 \
@@ -72,8 +73,10 @@ Test(scenario_profile, local_correction_of_other_families) {
       "\"tokens,hidden,inter,experts,topk,ep,skew,rows,hit,imbalance,weight,scatter\\n"
       "64,7168,2048,32,8,8,1.2,70.5,30,1.1,1,1\"}\n"
       "  - kernel: gather\n    provenance: measured\n    coefficients: {bandwidth: 2.5 TB/s}\n    local:\n"
-      "      coordinates: [ln_rows]\n      smooth: 0.2\n      length: [2]\n      rough_length: [1]\n      scale: 1\n"
-      "      anchors: |\n        op,m,n,k,weight,scatter\n        perm,8,7168,1,1,1\n        embed,8,7168,0,1,1\n",
+      "      coordinates: [ln_rows]\n      smooth: 0.2\n      length: [2]\n      rough_length: [1]\n      "
+      "scale: 1\n"
+      "      anchors: |\n        op,m,n,k,weight,scatter\n        perm,8,7168,1,1,1\n        "
+      "embed,8,7168,0,1,1\n",
       &options);
   const fc_op *moe = fc_input_profile(input)->kernels[0].local->op;
   cr_expect_eq(moe->groups, 30);
