@@ -8,11 +8,12 @@
 
 #include "fit_family.h"
 
-/* OpenBLAS, which stands in for GSL's slow own routines: families are the parallelism, not its threads. */
+/* OpenBLAS, which stands in for GSL's slow own routines: families are the parallelism, not its threads, whose
+ * number would change the last digits.  With OpenMP the setting is the calling thread's own. */
 extern void openblas_set_num_threads(int n);
 
-/* Families are independent: workers take the next largest; each result has a place of its own, so that their number
- * changes nothing. */
+/* Families are independent: workers take the next largest; each result has a place of its own, so that their
+ * number changes nothing. */
 typedef struct {
   const fc_table *table;
   const fc_device *device;
@@ -31,13 +32,14 @@ static bool cancelled(const pool *p) {
 
 static void *worker(void *context) {
   pool *p = context;
+  openblas_set_num_threads(1);
   for (;;) {
     size_t turn = atomic_fetch_add(&p->next, 1);
     if (turn >= p->table->n_families || cancelled(p)) return NULL;
     size_t i = p->order[turn];
     const fc_family *family = &p->table->family[i];
-    fc_status status = fc_family_fit(&p->out->fit[i], &p->out->report[i], p->table, family, p->device, p->options,
-                                     &p->out->arena[i]);
+    fc_status status = fc_family_fit(&p->out->fit[i], &p->out->report[i], p->table, family, p->device,
+                                     p->options, &p->out->arena[i]);
     if (status) atomic_store(&p->status, (int)status);
     if (!p->options->progress) continue;
     (void)pthread_mutex_lock(&p->lock);
@@ -80,7 +82,6 @@ fc_status fc_fit_table(fc_fit_result *out, const fc_table *table, const fc_devic
                        const fc_fit_options *options) {
   static const fc_fit_options none = {0};
   size_t n = table->n_families;
-  openblas_set_num_threads(1);
   *out = (fc_fit_result){.n = n};
   out->fit = calloc(n + 1, sizeof *out->fit);
   out->report = calloc(n + 1, sizeof *out->report);

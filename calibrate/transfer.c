@@ -8,13 +8,15 @@
 #include <fleetcast/cost/local.h>
 #include <fleetcast/cost/operator.h>
 
-/* Error that a transfer adds, by form, as a standard deviation of ln(time), common to all shapes.
- * @source from the leave-one-system-out table, docs/calibrate.md#transfer */
-static const double FC_TRANSFER_LOG_SD[] = {[FC_FORM_GEMM] = 0.15,
-                                            [FC_FORM_ATTENTION] = 0.15,
-                                            [FC_FORM_MEMORY] = 0.15,
-                                            [FC_FORM_COLLECTIVE] = 0.2,
-                                            [FC_FORM_MOE] = 0.15};
+/* Error that a transfer adds, as a standard deviation of ln(time) common to all shapes: that between near
+ * twins, and more for a datasheet farther off.
+ * @source leave-one-system-out on five public tables (docs/calibrate.md#transfer): median errors of H100 and
+ * H200, B200 and GB200 from each other 8 to 13 % on GEMM, attention and experts, 2 to 20 % on collectives; of
+ * A100 from H100, 1.3 apart, 30 to 55 % */
+static double transfer_log_sd(fc_form form, double distance) {
+  double near = form == FC_FORM_COLLECTIVE ? 0.1 : 0.15, far = 0.35 * fmin(distance, 3);
+  return sqrt(near * near + far * far);
+}
 
 /* A format without a peak computes as the next wider one: as the simulator has it. */
 static double peak_of(const fc_device *device, fc_dtype dtype) {
@@ -102,7 +104,8 @@ fc_status fc_transfer(fc_kernel_fit *out, const fc_kernel_fit *fit, const fc_dev
   fc_status status = move_local(&moved, fit->local, to, arena);
   if (status) return status;
   moved.provenance = FC_PROVENANCE_TRANSFERRED;
-  moved.spread_systematic = hypot(fit->spread_systematic, FC_TRANSFER_LOG_SD[fit->form]);
+  moved.spread_systematic =
+      hypot(fit->spread_systematic, transfer_log_sd(fit->form, fc_transfer_distance(from, to, fit->dtype)));
   moved.source = source_of(fit, from, arena);
   if (!moved.source) return FC_E_NOMEM;
   *out = moved;

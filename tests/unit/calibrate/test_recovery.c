@@ -404,10 +404,9 @@ static fc_prediction predict(const fc_predictor *predictor, const fc_op *op) {
   return p;
 }
 
-/* Falls of more than the interval of half the work: none.  Falls at all: none by the form alone, and few,
- * within the noise, with a local correction. */
-static void expect_monotone(const form *f, const fc_fit_result *r, bool local) {
-  size_t falls = 0, n = 0;
+/* How often half the work takes longer, by more than `factor`. */
+static double falls(const form *f, const fc_fit_result *r, double factor) {
+  size_t found = 0, n = 0;
   for (size_t i = 0; i < r->n; i++) {
     fc_predictor predictor;
     fc_predictor_init(&predictor, &r->fit[i], &device);
@@ -417,20 +416,25 @@ static void expect_monotone(const form *f, const fc_fit_result *r, bool local) {
       if (f->id == FC_OP_LINEAR) op.m = ceil(op.m / 16) * 16;
       fc_op more = twice(&op);
       fc_prediction a = predict(&predictor, &op), b = predict(&predictor, &more);
-      cr_expect_geq(b.seconds, a.low_s * (1 - 1e-6), "%s: %g s, then %g s", f->name, a.seconds, b.seconds);
-      falls += b.seconds < a.seconds * (1 - 1e-6);
+      found += b.seconds < a.seconds / (factor * (1 + 1e-6));
+      if (factor < 1.3) cr_expect_geq(b.seconds, a.low_s * (1 - 1e-6), "%s", f->name);
     }
   }
-  cr_expect_leq((double)falls, local ? 0.05 * (double)n : 0, "%s: %zu falls of %zu", f->name, falls, n);
+  return (double)found / (double)n;
 }
 
+/* By the form alone time never falls.  A local correction may dip by less than the noise; after points that
+ * are three to ten times off it may have dents, but few. */
 Test(recovery, twice_the_work_takes_no_less) {
   for (int i = 0; i < FORMS; i++) {
-    for (int local = 0; local < 2; local++) {
-      plan p = {.families = 6, .points = POINTS, .seed = 6, .outliers = local ? 0.02 : 0};
+    for (int spoiled = 0; spoiled < 2; spoiled++) {
+      plan p = {.families = 6, .points = POINTS, .seed = 6, .outliers = spoiled ? 0.02 : 0};
       fc_table t = table_of(&forms[i], &p);
-      fc_fit_result r = fit(&t, 0, !local);
-      expect_monotone(&forms[i], &r, local);
+      fc_fit_result alone = fit(&t, 0, true), r = fit(&t, 0, false);
+      cr_expect_eq(falls(&forms[i], &alone, 1), 0, "%s", forms[i].name);
+      double seen = falls(&forms[i], &r, spoiled ? 1.3 : 1 + NOISE);
+      cr_expect_leq(seen, spoiled ? 0.03 : 0, "%s: %.4f", forms[i].name, seen);
+      fc_fit_result_fini(&alone);
       fc_fit_result_fini(&r);
       table_free(&t);
     }
