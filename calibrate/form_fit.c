@@ -22,39 +22,39 @@ typedef enum { FROM_VALUE, FROM_PEAK, FROM_MEMORY, FROM_SCALEUP, FROM_SCALEOUT }
  * kernels.md section 6 (t0 3.7 to 6 us, te 0.64 us, c 0.1 to 0.2, 75 to 90 % of the datasheet's rates). */
 typedef struct {
   size_t offset; /* in fc_coef */
-  origin from;
   double value, sd;
+  origin from;
   bool above_one; /* parameter is ln(coefficient - 1) */
 } coefficient;
 
 #define AT(member) offsetof(fc_coef, member)
 static const coefficient gemm_coefficients[] = {
-    {AT(t0_s), FROM_VALUE, 4e-6, 1, false},           {AT(flop_per_s), FROM_PEAK, 0.75, 0.5, false},
-    {AT(bytes_per_s), FROM_MEMORY, 0.8, 0.5, false},  {AT(tile_s), FROM_VALUE, 0.6e-6, 1, false},
-    {AT(tile_traffic), FROM_VALUE, 0.15, 1.5, false}, {AT(sharpness), FROM_VALUE, 1.5, 0.7, true},
+    {AT(t0_s), 4e-6, 1, FROM_VALUE, false},           {AT(flop_per_s), 0.75, 0.5, FROM_PEAK, false},
+    {AT(bytes_per_s), 0.8, 0.5, FROM_MEMORY, false},  {AT(tile_s), 0.6e-6, 1, FROM_VALUE, false},
+    {AT(tile_traffic), 0.15, 1.5, FROM_VALUE, false}, {AT(sharpness), 1.5, 0.7, FROM_VALUE, true},
 };
 static const coefficient moe_coefficients[] = {
-    {AT(t0_s), FROM_VALUE, 30e-6, 1.5, false},        {AT(flop_per_s), FROM_PEAK, 0.6, 0.6, false},
-    {AT(bytes_per_s), FROM_MEMORY, 0.7, 0.6, false},  {AT(tile_s), FROM_VALUE, 1e-6, 1.2, false},
-    {AT(tile_traffic), FROM_VALUE, 0.15, 1.5, false}, {AT(sharpness), FROM_VALUE, 1.5, 0.7, true},
+    {AT(t0_s), 30e-6, 1.5, FROM_VALUE, false},        {AT(flop_per_s), 0.6, 0.6, FROM_PEAK, false},
+    {AT(bytes_per_s), 0.7, 0.6, FROM_MEMORY, false},  {AT(tile_s), 1e-6, 1.2, FROM_VALUE, false},
+    {AT(tile_traffic), 0.15, 1.5, FROM_VALUE, false}, {AT(sharpness), 1.5, 0.7, FROM_VALUE, true},
 };
 static const coefficient attention_coefficients[] = {
-    {AT(t0_s), FROM_VALUE, 6e-6, 1, false},          {AT(flop_per_s), FROM_PEAK, 0.55, 0.6, false},
-    {AT(bytes_per_s), FROM_MEMORY, 0.7, 0.6, false}, {AT(half_length), FROM_VALUE, 150, 1.5, false},
-    {AT(sharpness), FROM_VALUE, 1.5, 0.7, true},
+    {AT(t0_s), 6e-6, 1, FROM_VALUE, false},          {AT(flop_per_s), 0.55, 0.6, FROM_PEAK, false},
+    {AT(bytes_per_s), 0.7, 0.6, FROM_MEMORY, false}, {AT(half_length), 150, 1.5, FROM_VALUE, false},
+    {AT(sharpness), 1.5, 0.7, FROM_VALUE, true},
 };
 static const coefficient memory_coefficients[] = {
-    {AT(t0_s), FROM_VALUE, 3e-6, 1, false},
-    {AT(bytes_per_s), FROM_MEMORY, 0.8, 0.5, false},
+    {AT(t0_s), 3e-6, 1, FROM_VALUE, false},
+    {AT(bytes_per_s), 0.8, 0.5, FROM_MEMORY, false},
 };
 /* hop, link and network latencies: NCCL on NVSwitch and DeepEP, ../README tables of docs/model.md#collectives
  */
 static const coefficient collective_coefficients[] = {
-    {AT(t0_s), FROM_VALUE, 10e-6, 1, false},
-    {AT(bytes_per_s), FROM_SCALEUP, 0.7, 0.6, false},
-    {AT(hop_s), FROM_VALUE, 2e-6, 1, false},
-    {AT(net_t0_s), FROM_VALUE, 25e-6, 1, false},
-    {AT(net_bytes_per_s), FROM_SCALEOUT, 0.8, 0.6, false},
+    {AT(t0_s), 10e-6, 1, FROM_VALUE, false},
+    {AT(bytes_per_s), 0.7, 0.6, FROM_SCALEUP, false},
+    {AT(hop_s), 2e-6, 1, FROM_VALUE, false},
+    {AT(net_t0_s), 25e-6, 1, FROM_VALUE, false},
+    {AT(net_bytes_per_s), 0.8, 0.6, FROM_SCALEOUT, false},
 };
 
 typedef struct {
@@ -101,7 +101,8 @@ static void coef_from(fc_coef *coef, const problem *pr, const double *theta) {
   *coef = (fc_coef){0};
   for (size_t j = 0; j < pr->of.p; j++) {
     double v = fmin(exp(fmin(theta[j], 80)), pr->most[j]);
-    memcpy((char *)coef + pr->of.c[j].offset, &(double){pr->of.c[j].above_one ? 1 + v : v}, sizeof(double));
+    if (pr->of.c[j].above_one) v += 1;
+    memcpy((char *)coef + pr->of.c[j].offset, &v, sizeof v);
   }
 }
 

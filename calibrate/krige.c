@@ -20,7 +20,7 @@ typedef struct {
   fc_krige_points points; /* all; varying coordinates only */
   fc_kernel_function k;
   double *weight, *error, *smoothed, *nearest; /* error etc. by point */
-  fc_kernel_rows rows; /* of the anchors */
+  fc_kernel_rows rows;                         /* of the anchors */
 } fit;
 
 /* --- inputs --- */
@@ -109,7 +109,7 @@ static fc_status shuffled(size_t **out, size_t n, fc_arena *arena) {
  * all. */
 static fc_status learn_twice(fit *f, const fc_krige_points *some, double *weight, double *loo,
                              double *factor) {
-  double theta[FC_KRIGE_PARAMETERS], centre[FC_KRIGE_PARAMETERS], sd[FC_KRIGE_PARAMETERS];
+  double theta[FC_KRIGE_PARAMETERS], centre[FC_KRIGE_PARAMETERS] = {0}, sd[FC_KRIGE_PARAMETERS] = {0};
   prior(f, centre, sd);
   memcpy(theta, centre, sizeof theta);
   fc_krige_points first = *some;
@@ -169,7 +169,8 @@ static fc_status choose(fit *f, const size_t *order, size_t most) {
 
 /* --- intervals --- */
 
-/* Of a point among the anchors but itself: mean error weighted by similarity, and similarity of the nearest. */
+/* Of a point among the anchors but itself: mean error weighted by similarity, and similarity of the nearest.
+ */
 static void look_around(fit *f, size_t i, double *smoothed, double *nearest) {
   double sum = 0, weight = 0, most = 0, total = f->k.smooth + f->k.rough + f->k.own;
   fc_kernel_rows_at(&f->rows, f->points.x + i * f->points.d);

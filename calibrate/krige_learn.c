@@ -169,7 +169,7 @@ static const double WALL = 1e10;
 
 static void evaluate(const gsl_vector *theta, void *context, double *value, gsl_vector *gradient) {
   objective *o = context;
-  double g[FC_KRIGE_PARAMETERS] = {0}, v = WALL, limited[FC_KRIGE_PARAMETERS];
+  double g[FC_KRIGE_PARAMETERS] = {0}, v = WALL, limited[FC_KRIGE_PARAMETERS] = {0};
   fc_kernel_function k;
   /* far from the prior nothing is learned and numbers overflow */
   for (size_t j = 0; j < o->p; j++) {

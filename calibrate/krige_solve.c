@@ -47,7 +47,9 @@ static fc_status exact(double *weight, double *loo, double *factor, const fc_ker
   for (int round = 0; round < ROUNDS; round++) {
     gsl_matrix_memcpy(room->work, room->k);
     for (size_t i = 0; i < n; i++)
-      gsl_matrix_set(room->work, i, i, gsl_matrix_get(room->k, i, i) + noise_of(k, points, factor, i) + 1e-6 * (k->smooth + k->rough + k->own));
+      gsl_matrix_set(room->work, i, i,
+                     gsl_matrix_get(room->k, i, i) + noise_of(k, points, factor, i) +
+                         1e-6 * (k->smooth + k->rough + k->own));
     if (gsl_linalg_cholesky_decomp1(room->work) || gsl_linalg_cholesky_solve(room->work, &y.vector, room->a))
       return FC_E_DOMAIN;
     if (round == ROUNDS - 1) break;
@@ -69,7 +71,7 @@ static fc_status solve_exact(double *weight, double *loo, double *factor, const 
   exact_room room = {.k = gsl_matrix_alloc(n, n),
                      .work = gsl_matrix_alloc(n, n),
                      .a = gsl_vector_alloc(n),
-                     .residual = calloc(n, sizeof(double))};
+                     .residual = calloc(n + 1, sizeof(double))};
   fc_status status = fc_kernel_rows_init(&room.rows, k, points, NULL, n);
   if (!room.k || !room.work || !room.a || !room.residual) status = FC_E_NOMEM;
   if (!status) status = exact(weight, loo, factor, k, points, &room);
@@ -160,7 +162,7 @@ static fc_status solve_projected(double *weight, double *loo, double *factor, co
                          .scaled = gsl_matrix_alloc(m, n),
                          .b = gsl_matrix_alloc(m, m),
                          .a = gsl_vector_alloc(m),
-                         .residual = calloc(n, sizeof(double))};
+                         .residual = calloc(n + 1, sizeof(double))};
   fc_status status = fc_kernel_rows_init(&room.rows, k, points, anchor, m);
   if (!room.kmm || !room.kmn || !room.scaled || !room.b || !room.a || !room.residual) status = FC_E_NOMEM;
   if (!status) {

@@ -59,6 +59,7 @@ static double at(const axis *a, double value) {
 }
 
 static axis log_axis(double least, double most, double from, double to) {
+  if (!(least > 0 && most >= least)) least = 1, most = 10; /* nothing to show */
   double low = log10(least), high = log10(most), margin = 0.04 * (high - low) + 0.03;
   return (axis){low - margin, high + margin, from, to};
 }

@@ -131,7 +131,8 @@ static void write_coefficients(fc_file *file, const fc_coef *coef) {
   fc_file_printf(file, "    coefficients: {");
   for (size_t i = 0; i < sizeof coefficients / sizeof *coefficients; i++) {
     const coefficient *c = &coefficients[i];
-    double value = *(const double *)((const char *)coef + c->offset);
+    double value;
+    memcpy(&value, (const char *)coef + c->offset, sizeof value);
     if (value == 0) continue;
     fc_file_printf(file, "%s%s: ", sep, c->key);
     write_in(file, value, DIGITS, c->step, c->n);

@@ -88,7 +88,7 @@ static int load_base(assembled *out, const char *path, const data_dirs *data, co
   if (code) return code;
   out->origin = fc_input_profile(out->base)->name;
   keep_overheads(&out->overheads, path);
-  return code;
+  return EXIT_OK;
 }
 
 int cli_find_base(assembled *out, const fit_job *job, const data_dirs *data, const settings *s) {

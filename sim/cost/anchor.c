@@ -86,7 +86,10 @@ fc_anchor_columns fc_anchor_columns_of(fc_kernel kernel) {
 
 double fc_anchor_get(const fc_op *op, const fc_anchor_column *column) {
   const char *at = (const char *)op + column->offset;
-  return column->flag ? (double)*(const bool *)at : *(const double *)at;
+  if (column->flag) return (double)*(const bool *)at;
+  double value;
+  memcpy(&value, at, sizeof value);
+  return value;
 }
 
 void fc_anchor_set(fc_op *op, const fc_anchor_column *column, double value) {
@@ -94,7 +97,7 @@ void fc_anchor_set(fc_op *op, const fc_anchor_column *column, double value) {
   if (column->flag)
     *(bool *)at = value != 0;
   else
-    *(double *)at = value;
+    memcpy(at, &value, sizeof value);
 }
 
 /* DeepSeek's sizes, which all MLA models so far share; small ones of a CPU in proportion.  @source

@@ -21,8 +21,8 @@ const char *fc_kernel_text(fc_kernel kernel) {
   return text[kernel];
 }
 
-/* Does a family have fits without local correction?  Then only those compose steps: the others are of operator tables,
- * whose forms alone are worth less. */
+/* Does a family have fits without local correction?  Then only those compose steps: the others are of
+ * operator tables, whose forms alone are worth less. */
 static bool has_plain(const fc_profile *profile, fc_kernel kernel) {
   for (size_t i = 0; i < profile->n_kernels; i++)
     if (profile->kernels[i].kernel == kernel && !profile->kernels[i].local) return true;

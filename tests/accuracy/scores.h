@@ -36,8 +36,8 @@ void scores_print_families(const score_list *scores, const score_list *baseline)
 /** Summary by class; a family is worse than the baseline beyond 2 % and 0.0005. */
 void scores_print(const score_list *scores, const score_list *baseline);
 
-/** Is every class as good as expected: medians of median and p90 no more than 3 % above, coverage of all its
- * points within 85 and 95 %?  Only families in both are compared.  Tells what is not. */
-bool scores_gate(const score_list *scores, const score_list *expected);
+/** Is every class as good as expected: medians of median and p90 no more than 3 % above and, where asked,
+ * coverage of all its points within 85 and 95 %?  Only families in both are compared.  Tells what is not. */
+bool scores_gate(const score_list *scores, const score_list *expected, bool with_coverage);
 
 #endif

@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
-/** NIST StRD, nonlinear regression: data, both starting points, certified parameters, their standard deviations
- *  and the residual sum of squares.  https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml (public domain).
- *  Generated from its .dat files; observations as y, x. */
+/** NIST StRD, nonlinear regression: data, both starting points, certified parameters, their standard
+ * deviations and the residual sum of squares.  https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml
+ * (public domain). Generated from its .dat files; observations as y, x. */
 
 /* clang-format off */
 static const double misra1a_data[] = {

@@ -42,6 +42,15 @@ static void draw(sample *s, size_t n, uint64_t seed, double amplitude, double no
   }
 }
 
+/* As fc_fit_table does: small matrices are faster on one thread. */
+extern void openblas_set_num_threads(int n);
+
+static void one_thread(void) {
+  openblas_set_num_threads(1);
+}
+
+TestSuite(krige, .init = one_thread);
+
 static fc_krige fit(const sample *s, size_t anchors, fc_arena *arena) {
   fc_krige_data data = {.n = s->n, .x = s->x, .n_coordinates = s->d, .y = s->y, .fixed = s->fixed};
   fc_krige k;

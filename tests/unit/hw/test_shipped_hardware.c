@@ -102,7 +102,8 @@ static void profile_keeps_to_the_datasheet(const char *name) {
               kernel);
     cr_assert(!is_collective(fit->kernel) || c->net_bytes_per_s > 0, "%s %s has no network", name, kernel);
     /* a fit with anchors states what its own table leaves open, not what another device of the kind does */
-    cr_assert((fit->local || fit->spread_systematic >= 0.03) && fit->spread_shape > 0, "%s %s: no spread", name, kernel);
+    cr_assert((fit->local || fit->spread_systematic >= 0.03) && fit->spread_shape > 0, "%s %s: no spread",
+              name, kernel);
     cr_assert(fit->source && strlen(fit->source) > 20, "%s %s: no source", name, kernel);
   }
   cr_assert(p->contention >= 1 && p->launch_s > 0 && p->iteration_host_s > 0, "%s: overheads", name);

@@ -8,8 +8,9 @@
 #include <fleetcast/cost/operator.h>
 
 /** One call of one operator by one fitted kernel, with its 90 % interval: form, then local correction; never
- * faster than the roofline, never below the interval of half the work (rows, tokens, queries, context or
- * bytes, at the same alignment).  Without a local correction time never falls as work grows. */
+ * faster than the roofline, never below the lower bound that form and correction give half the work (rows,
+ * tokens, queries, context or bytes, at the same alignment).  Without a local correction time never falls as
+ * work grows. */
 
 typedef struct fc_prediction {
   double seconds, low_s, high_s; /* 90 % interval */

@@ -125,8 +125,8 @@ typedef struct fc_profile {
 } fc_profile;
 
 /** The fit for (kernel, dtype): exact dtype, else the nearest wider format that the profile has (fp4 -> fp8
- * -> bf16 -> fp32; int8 -> bf16), whose own rate then counts.  The first of several; fits with a local correction only
- * where the family has no others.  NULL when the profile has no such kernel. */
+ * -> bf16 -> fp32; int8 -> bf16), whose own rate then counts.  The first of several; fits with a local
+ * correction only where the family has no others.  NULL when the profile has no such kernel. */
 const fc_kernel_fit *fc_profile_find(const fc_profile *profile, fc_kernel kernel, fc_dtype dtype);
 
 #endif
