@@ -34,6 +34,6 @@ typedef struct fc_krige {
 FC_NODISCARD
 fc_status fc_krige_fit(fc_krige *out, const fc_krige_data *data, size_t max_anchors, fc_arena *arena);
 
-enum { FC_KRIGE_LEAST = 8 };
+enum { FC_KRIGE_LEAST = 4 };
 
 #endif
