@@ -24,7 +24,13 @@
   X("int4_wo", BF16, 2, 0.5 + 2.0 / 128)                                                                     \
   X("int8_wo", BF16, 2, 1)                                                                                   \
   X("int8", INT8, 1, 1)                                                                                      \
-  X("sq", INT8, 1, 1) /* SmoothQuant: int8 weights and activations */
+  X("sq", INT8, 1, 1) /* SmoothQuant: int8 weights and activations */                                        \
+  X("fp8_static", FP8, 1, 1)                                                                                 \
+  X("fp8_ootb", FP8, 1, 1)                                                                                   \
+  X("mxfp8", FP8, 1 + 1.0 / 32, 1 + 1.0 / 32)                                                                \
+  X("mxfp4", FP4, 0.5 + 1.0 / 32, 0.5 + 1.0 / 32)                                                            \
+  X("w4afp8", FP8, 1, 0.5 + 2.0 / 128)                                                                       \
+  X("w4a16", BF16, 2, 0.5 + 2.0 / 128)
 
 typedef struct fc_format {
   const char *text;
