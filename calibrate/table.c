@@ -132,6 +132,9 @@ static fc_status find(last_row *last, reader *r, const fc_rows *rows, const fc_m
     last->any = true;
     last->known = fc_measured_find(&last->measured, row, &last->fault);
     if (last->known) return find_family(&last->family, r, rows, &last->measured, &row->text[FC_MEASURE_impl]);
+    /* a kernel that nobody models is left out; a slip of the pen is told */
+    if (last->fault.role == (int)FC_MEASURE_kernel && strstr(last->fault.why, "did you mean"))
+      fc_diag_warning(r->d, r->source, fc_rows_position(rows, last->fault.role), "%s", last->fault.why);
   }
   if (last->known) return FC_OK;
   if (last->fault.role == (int)FC_MEASURE_kernel && row->text[FC_MEASURE_kernel].length > 0)
