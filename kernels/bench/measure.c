@@ -11,14 +11,16 @@ fc_protocol fc_protocol_default(bool gpu, bool quick) {
   /* design notes, kernels.md section 4; a CPU's points are shorter: its whole pass takes under a minute */
   fc_protocol p = {
       .replay_s = 200e-6, .window_s = 20e-3, .settle = 0.02, .warm_max_s = 0.3, .min_samples = 7};
-  p.min_total_s = 60e-3;
+  p.min_total_s = 20e-3;
   p.max_total_s = 0.6;
   p.max_iqr = 0.01;
+  p.max_error = 0.003;
+  p.rest = 4;
   p.sustained_s = 1;
   p.throttled = 0.75;
   p.clock_drift = 0.03;
   if (quick) {
-    p.min_total_s = 30e-3;
+    p.min_total_s = 10e-3;
     p.max_total_s = 0.25;
     p.warm_max_s = 0.1;
   }
@@ -30,6 +32,7 @@ fc_protocol fc_protocol_default(bool gpu, bool quick) {
     p.min_total_s = quick ? 5e-3 : 10e-3;
     p.max_total_s = quick ? 30e-3 : 80e-3;
     p.max_iqr = 0.02;
+    p.rest = 0;
     p.max_error = 0.01; /* a shared machine is rarely steady; many samples still know its median */
     p.sustained_s = 0.3;
     p.clock_drift = 0.1; /* neighbours of a shared machine move it more than heat does */
@@ -87,18 +90,34 @@ static fc_status replay(run *r, double *took) {
   return error ? failed(r, error) : FC_OK;
 }
 
+static void sleep_for(double s) {
+  struct timespec t = {.tv_sec = (time_t)s, .tv_nsec = (long)(1e9 * (s - floor(s)))};
+  (void)nanosleep(&t, NULL); /* cut short by a signal: the next look at `cancel` is near */
+}
+
+/* A burst starts from a cache of other data and a chip that has rested. */
+static fc_status rest(run *r, double last) {
+  if (!r->flush) return FC_OK;
+  if (r->protocol->rest > 0 && last > 0) sleep_for(r->protocol->rest * last);
+  int error = r->device->flush();
+  return error ? failed(r, error) : FC_OK;
+}
+
 /* Until two successive windows agree. */
 static fc_status warm_up(run *r) {
+  bool rests = r->flush && r->protocol->rest > 0; /* then it is warmed up as it will be sampled */
+  double busy_s = r->protocol->window_s / (rests ? 1 + r->protocol->rest : 1);
   double start = seconds(), last = 0;
   while (seconds() - start < r->protocol->warm_max_s) {
-    double window = 0, took;
+    double window = 0, took = 0;
     int n = 0;
     do {
-      fc_status status = replay(r, &took);
+      fc_status status = rests ? rest(r, took) : FC_OK;
+      if (!status) status = replay(r, &took);
       if (status) return status;
       window += took;
       n++;
-    } while (window < r->protocol->window_s && seconds() - start < r->protocol->warm_max_s);
+    } while (window < busy_s && seconds() - start < r->protocol->warm_max_s);
     double mean = window / n;
     if (last > 0 && fabs(mean - last) <= r->protocol->settle * last) break;
     last = mean;
@@ -108,9 +127,8 @@ static fc_status warm_up(run *r) {
 
 static fc_status take_sample(run *r) {
   double took;
-  int error = r->flush ? r->device->flush() : 0;
-  if (error) return failed(r, error);
-  fc_status status = replay(r, &took);
+  fc_status status = rest(r, r->n > 0 ? r->sample[r->n - 1] : 0);
+  if (!status) status = replay(r, &took);
   if (status) return status;
   r->sample[r->n++] = took;
   return FC_OK;

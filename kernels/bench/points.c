@@ -68,7 +68,8 @@ static fc_status time_unthrottled(fc_session *s, fc_timing *t, const fc_data *d,
     fc_status status = fc_measure(t, d, impl, states, &s->protocol, s->options.cancel, why);
     if (status) return status;
     if (t->clock_mhz > s->best_clock_mhz) s->best_clock_mhz = t->clock_mhz;
-    bool throttled = t->clock_mhz > 0 && t->clock_mhz < s->protocol.throttled * s->best_clock_mhz;
+    bool throttled = !d->problem.c.sustained && t->clock_mhz > 0 &&
+                     t->clock_mhz < s->protocol.throttled * s->best_clock_mhz;
     if (!throttled || attempt == 1) break;
     dropped += t->samples + t->dropped;
   }

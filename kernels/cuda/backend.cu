@@ -65,7 +65,7 @@ static int cuda_open(fc_machine *m, char *why) {
   if (!error) error = cudaEventCreate(&the.begin);
   if (!error) error = cudaEventCreate(&the.end);
   if (!error) error = cudaMalloc(&the.scratch, the.scratch_bytes);
-  if (!error) error = cudaMalloc((void **)&the.probe, 2 * sizeof(double));
+  if (!error) error = cudaMalloc((void **)&the.probe, sizeof(double));
   return error ? fail_open(why, "starting", error) : 0;
 }
 
@@ -210,16 +210,23 @@ static bool cuda_alive(void) {
 
 /* --- clocks: cycles of one multiprocessor over the global timer --- */
 
+static __device__ uint64_t global_ns(void) {
+  uint64_t t;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t));
+  return t;
+}
+
+/* The global timer steps coarsely, by up to some microseconds: both ends wait for its next step. */
 static __global__ void clock_kernel(double *out) {
-  uint64_t t0, t1;
+  enum { SPAN_NS = 500000 };
+  uint64_t t0 = global_ns(), t1, first = t0;
+  while ((t0 = global_ns()) == first) {
+  }
   const long long c0 = clock64();
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t0));
-  float x = (float)c0;
-  for (int i = 0; i < 100000; i++) asm volatile("fma.rn.f32 %0, %0, %0, %0;" : "+f"(x));
+  uint64_t last = t0;
+  while ((t1 = global_ns()) == last || t1 - t0 < SPAN_NS) last = t1;
   const long long c1 = clock64();
-  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(t1));
-  out[0] = (double)(c1 - c0) / (double)(t1 > t0 ? t1 - t0 : 1) * 1e3; /* cycles a nanosecond -> MHz */
-  out[1] = (double)x;
+  out[0] = (double)(c1 - c0) / (double)(t1 - t0) * 1e3; /* cycles a nanosecond -> MHz */
 }
 
 static double cuda_clock(void) {
