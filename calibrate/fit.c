@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fit_family.h"
@@ -20,10 +21,12 @@ typedef struct {
   const fc_fit_options *options;
   fc_fit_result *out;
   size_t *order; /* families, largest first */
+  fc_family_work **work;
+  fc_kernel_fit *joint; /* with what kindred families lent; NULL: the families are being fitted alone */
   atomic_size_t next;
   atomic_int status;
   pthread_mutex_t lock;
-  size_t done, points; /* under the lock */
+  size_t done; /* under the lock */
 } pool;
 
 static bool cancelled(const pool *p) {
@@ -38,13 +41,16 @@ static void *worker(void *context) {
     if (turn >= p->table->n_families || cancelled(p)) return NULL;
     size_t i = p->order[turn];
     const fc_family *family = &p->table->family[i];
-    fc_status status = fc_family_fit(&p->out->fit[i], &p->out->report[i], p->table, family, p->device,
-                                     p->options, &p->out->arena[i]);
+    fc_fit_result *out = p->out;
+    fc_status status = p->joint ? fc_family_borrow(&p->joint[i], &out->report[i], i, out->n, out->fit,
+                                                   p->work, p->device, &out->arena[i])
+                                : fc_family_fit(&out->fit[i], &out->report[i], &p->work[i], p->table, family,
+                                                p->device, p->options, &out->arena[i]);
     if (status) atomic_store(&p->status, (int)status);
     if (!p->options->progress) continue;
     (void)pthread_mutex_lock(&p->lock);
     p->done += family->n;
-    p->options->progress(p->options->context, (double)p->done / (double)p->table->n_points,
+    p->options->progress(p->options->context, 0.5 * (double)p->done / (double)p->table->n_points,
                          fc_kernel_text(family->kernel));
     (void)pthread_mutex_unlock(&p->lock);
   }
@@ -70,6 +76,21 @@ static fc_status run(pool *p) {
   return (fc_status)atomic_load(&p->status);
 }
 
+/* First each family alone, then with what the others can lend. */
+static fc_status run_both(pool *p) {
+  fc_fit_result *out = p->out;
+  fc_status status = run(p);
+  if (status || p->options->no_local) return status;
+  p->joint = calloc(out->n + 1, sizeof *p->joint);
+  if (!p->joint) return FC_E_NOMEM;
+  memcpy(p->joint, out->fit, out->n * sizeof *p->joint);
+  atomic_store(&p->next, 0);
+  status = run(p);
+  memcpy(out->fit, p->joint, out->n * sizeof *p->joint);
+  free(p->joint);
+  return status;
+}
+
 static void sort_largest_first(size_t *order, const fc_table *table) {
   for (size_t i = 0; i < table->n_families; i++) {
     size_t j = i;
@@ -88,13 +109,15 @@ fc_status fc_fit_table(fc_fit_result *out, const fc_table *table, const fc_devic
   out->arena = calloc(n + 1, sizeof *out->arena);
   pool p = {.table = table, .device = device, .options = options ? options : &none, .out = out};
   p.order = calloc(n + 1, sizeof *p.order);
+  p.work = calloc(n + 1, sizeof(fc_family_work *));
   fc_status status = FC_E_NOMEM;
-  if (out->fit && out->report && out->arena && p.order && pthread_mutex_init(&p.lock, NULL) == 0) {
+  if (out->fit && out->report && out->arena && p.order && p.work && pthread_mutex_init(&p.lock, NULL) == 0) {
     sort_largest_first(p.order, table);
-    status = run(&p);
+    status = run_both(&p);
     (void)pthread_mutex_destroy(&p.lock);
   }
   free(p.order);
+  free(p.work);
   if (status) fc_fit_result_fini(out);
   return status;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <fleetcast/base/assert.h>
 #include <fleetcast/calibrate/krige.h>
 #include <fleetcast/cost/form.h>
 #include <fleetcast/cost/predict.h>
@@ -17,20 +18,11 @@
 static const double OUTLIER = 4;
 enum { NEIGHBOURS_MOST = 300 };
 
-typedef struct {
-  size_t n;
-  const fc_point *point;
-  fc_geometry *g;
-  double *y, *log_sd, *form, *residual; /* ln seconds; of the median; ln form; y - form */
-  double *error, *room, *fixed;         /* leave-one-out prediction - y; scratch; share of fixed time */
-  float (*x)[FC_LOCAL_COORDINATES];
-  size_t n_coordinates;
-  size_t *order; /* by shape */
-} work;
+typedef fc_family_work work;
 
 static fc_status allocate(work *w, const fc_table *table, const fc_family *family, fc_arena *arena) {
   size_t n = family->n;
-  *w = (work){.n = n, .point = table->point + family->first};
+  *w = (work){.n = n, .first = family->first, .family = family, .point = table->point + family->first};
   w->g = fc_arena_array(arena, n, sizeof *w->g);
   w->y = fc_arena_array(arena, 7 * n + 1, sizeof *w->y);
   w->x = fc_arena_array(arena, n, sizeof *w->x);
@@ -45,14 +37,10 @@ static fc_status allocate(work *w, const fc_table *table, const fc_family *famil
   return FC_OK;
 }
 
-static double units_of(const fc_device *device) {
-  return device->compute_units > 0 ? (double)device->compute_units : 1;
-}
-
 static void describe(work *w, const fc_device *device) {
   for (size_t i = 0; i < w->n; i++) {
     const fc_point *p = &w->point[i];
-    fc_op_geometry(&w->g[i], &p->op, units_of(device));
+    fc_op_geometry(&w->g[i], &p->op, fc_family_units(device));
     w->y[i] = log(p->seconds);
     w->log_sd[i] = p->log_sd;
   }
@@ -60,7 +48,7 @@ static void describe(work *w, const fc_device *device) {
 
 static void subtract_form(work *w, const fc_kernel_fit *fit, const fc_device *device) {
   for (size_t i = 0; i < w->n; i++) {
-    w->n_coordinates = fc_local_coordinates(w->x[i], &w->point[i].op, units_of(device), fit);
+    w->n_coordinates = fc_local_coordinates(w->x[i], &w->point[i].op, fc_family_units(device), fit);
     double share[FC_REGIME_COUNT];
     fc_form_shares(share, fit->form, &fit->coef, &w->g[i]);
     w->fixed[i] = share[FC_REGIME_LAUNCH];
@@ -204,45 +192,57 @@ static void summarise(fc_family_report *report, const work *w, const double *hal
 }
 
 /* Copies the correction and the anchors' shapes, so that the profile can be written. */
-static fc_status keep_local(fc_kernel_fit *fit, const fc_krige *krige, const work *w, fc_arena *arena) {
+fc_status fc_family_keep(fc_kernel_fit *fit, const fc_krige *krige, const work *w, const fc_op *lent,
+                         fc_arena *arena) {
   if (krige->local.n == 0) return FC_OK;
   fc_local *local = fc_arena_alloc(arena, sizeof *local);
   fc_op *op = fc_arena_array(arena, krige->local.n, sizeof *op);
   if (!local || !op) return FC_E_NOMEM;
   *local = krige->local;
-  for (size_t i = 0; i < local->n; i++) op[i] = w->point[krige->anchor[i]].op;
+  for (size_t i = 0; i < local->n; i++) {
+    size_t at = krige->anchor[i];
+    if (at >= w->n) FC_ASSERT(lent != NULL);
+    op[i] = at < w->n ? w->point[at].op : lent[at - w->n];
+  }
   local->op = op;
   fit->local = local;
   return FC_OK;
 }
 
-static fc_status correct(fc_kernel_fit *fit, fc_family_report *report, work *w, size_t first,
-                         const fc_fit_options *options, fc_arena *arena) {
-  fc_krige krige = {0};
-  fc_krige_data data = {.n = w->n,
-                        .x = (const float(*)[FC_LOCAL_COORDINATES])w->x,
-                        .n_coordinates = w->n_coordinates,
-                        .y = w->residual,
-                        .fixed = w->fixed};
-  size_t most = options->no_local ? 0 : options->anchors ? options->anchors : (size_t)FC_FIT_ANCHORS;
-  fc_status status = fc_krige_fit(&krige, &data, most, arena);
-  if (status) return status;
+/* Errors and intervals of what `krige` leaves out one by one. */
+void fc_family_look_back(fc_kernel_fit *fit, fc_family_report *report, work *w, const fc_krige *krige) {
   double plain = FC_Z90 * hypot(fit->spread_shape, fit->spread_systematic);
-  bool local = krige.local.n > 0;
+  bool local = krige->local.n > 0;
   for (size_t i = 0; i < w->n; i++) {
-    w->error[i] = (local ? krige.leave_one_out[i] : 0) - w->residual[i];
-    if (!local) krige.half_width[i] = plain;
+    w->error[i] = (local ? krige->leave_one_out[i] : 0) - w->residual[i];
+    if (!local) krige->half_width[i] = plain;
   }
   if (local) regimes(fit, w);
-  summarise(report, w, krige.half_width);
-  keep_worst(report, w, first, krige.half_width);
-  return keep_local(fit, &krige, w, arena);
+  summarise(report, w, krige->half_width);
+  keep_worst(report, w, w->first, krige->half_width);
 }
 
-fc_status fc_family_fit(fc_kernel_fit *fit, fc_family_report *report, const fc_table *table,
-                        const fc_family *family, const fc_device *device, const fc_fit_options *options,
-                        fc_arena *arena) {
-  work w;
+fc_krige_data fc_family_data(const work *w) {
+  return (fc_krige_data){.n = w->n,
+                         .x = (const float(*)[FC_LOCAL_COORDINATES])w->x,
+                         .n_coordinates = w->n_coordinates,
+                         .y = w->residual,
+                         .fixed = w->fixed};
+}
+
+static fc_status correct(fc_kernel_fit *fit, fc_family_report *report, work *w, const fc_fit_options *options,
+                         fc_arena *arena) {
+  fc_krige_data data = fc_family_data(w);
+  size_t most = options->no_local ? 0 : options->anchors ? options->anchors : (size_t)FC_FIT_ANCHORS;
+  fc_status status = fc_krige_fit(&w->krige, &data, most, arena);
+  if (status) return status;
+  fc_family_look_back(fit, report, w, &w->krige);
+  return fc_family_keep(fit, &w->krige, w, NULL, arena);
+}
+
+fc_status fc_family_fit(fc_kernel_fit *fit, fc_family_report *report, fc_family_work **out,
+                        const fc_table *table, const fc_family *family, const fc_device *device,
+                        const fc_fit_options *options, fc_arena *arena) {
   *fit = (fc_kernel_fit){.kernel = family->kernel,
                          .dtype = family->format->dtype,
                          .format = family->format->text,
@@ -251,15 +251,18 @@ fc_status fc_family_fit(fc_kernel_fit *fit, fc_family_report *report, const fc_t
                          .points = (double)family->n,
                          .provenance = FC_PROVENANCE_MEASURED};
   *report = (fc_family_report){.family = family, .fit = fit};
-  fc_status status = allocate(&w, table, family, arena);
+  work *w = fc_arena_alloc(arena, sizeof *w);
+  *out = w;
+  if (!w) return FC_E_NOMEM;
+  fc_status status = allocate(w, table, family, arena);
   if (status) return status;
-  describe(&w, device);
-  range_of(fit, &w);
-  status = fc_form_fit(fit, &(fc_form_points){w.n, w.g, w.y, w.log_sd}, device, arena);
+  describe(w, device);
+  range_of(fit, w);
+  status = fc_form_fit(fit, &(fc_form_points){w->n, w->g, w->y, w->log_sd}, device, arena);
   if (status) return status;
-  subtract_form(&w, fit, device);
-  sort_by_shape(&w);
-  fit->noise = report->noise = repeat_noise(&w, &report->shapes);
-  report->neighbour = neighbour_noise(&w);
-  return correct(fit, report, &w, family->first, options, arena);
+  subtract_form(w, fit, device);
+  sort_by_shape(w);
+  fit->noise = report->noise = repeat_noise(w, &report->shapes);
+  report->neighbour = neighbour_noise(w);
+  return correct(fit, report, w, options, arena);
 }

@@ -10,7 +10,14 @@
 
 /* Points that the lengths are learned from: more change predictions by less than their noise, and cost the
  * cube. */
-enum { LEARN_MOST = 400, FIRST_MOST = 200, FIRST_STEPS = 100, SECOND_STEPS = 60, SCATTER_MOST = 600 };
+enum {
+  LEARN_MOST = 400,
+  FIRST_MOST = 200,
+  FIRST_STEPS = 100,
+  SECOND_STEPS = 60,
+  SCATTER_MOST = 600,
+  LENT_LEAST = 200
+};
 
 /* Everything of one fit. */
 typedef struct {
@@ -18,6 +25,7 @@ typedef struct {
   fc_arena *arena;
   fc_krige *out;
   fc_krige_points points; /* all; varying coordinates only */
+  size_t own;             /* points of the family itself */
   fc_kernel_function k;
   double *weight, *error, *smoothed, *nearest; /* error etc. by point */
   fc_kernel_rows rows;                         /* of the anchors */
@@ -36,10 +44,8 @@ static double spread_of(const double *y, size_t n) {
   return fmax(spread, 0.02);
 }
 
-/* Copies the coordinates that vary, [n][d]. */
-static fc_status compress(fit *f) {
-  const fc_krige_data *data = f->data;
-  fc_local *local = &f->out->local;
+/* Which coordinates vary. */
+static void find_varying(fc_local *local, const fc_krige_data *data) {
   for (size_t j = 0; j < data->n_coordinates; j++) {
     float least = data->x[0][j], most = least;
     for (size_t i = 1; i < data->n; i++) {
@@ -48,6 +54,12 @@ static fc_status compress(fit *f) {
     }
     if (most - least > 1e-5F) local->of[local->n_coordinates++] = (unsigned char)j;
   }
+}
+
+/* Copies those, [n][d]. */
+static fc_status compress(fit *f) {
+  const fc_krige_data *data = f->data;
+  const fc_local *local = &f->out->local;
   size_t d = local->n_coordinates;
   float *x = fc_arena_array(f->arena, data->n * d + 1, sizeof *x);
   double *fixed = fc_arena_array(f->arena, data->n + 1, sizeof *fixed);
@@ -55,7 +67,9 @@ static fc_status compress(fit *f) {
   for (size_t i = 0; i < data->n; i++) fixed[i] = fmin(data->fixed[i] * data->fixed[i], 1);
   for (size_t i = 0; i < data->n; i++)
     for (size_t j = 0; j < d; j++) x[i * d + j] = data->x[i][local->of[j]];
-  f->points = (fc_krige_points){.n = data->n, .d = d, .x = x, .y = data->y, .fixed = fixed};
+  f->points = (fc_krige_points){
+      .n = data->n, .d = d, .x = x, .y = data->y, .fixed = fixed, .from = data->from, .kin = data->kin};
+  f->own = data->kin ? data->n_own : data->n;
   return FC_OK;
 }
 
@@ -167,6 +181,20 @@ static fc_status choose(fit *f, const size_t *order, size_t most) {
   return FC_OK;
 }
 
+/* All own points, and of those lent as many, evenly, as half the own ones, or LENT_LEAST: more answer later
+ * and hardly better. */
+static fc_status choose_joint(fit *f) {
+  size_t lent = f->points.n - f->own, most = f->own / 2 > LENT_LEAST ? f->own / 2 : (size_t)LENT_LEAST;
+  size_t room = most < lent ? most : lent, m = 0;
+  size_t *anchor = fc_arena_array(f->arena, f->own + room + 1, sizeof *anchor);
+  if (!anchor) return FC_E_NOMEM;
+  for (size_t i = 0; i < f->own; i++) anchor[m++] = i;
+  for (size_t i = 0; i < room; i++) anchor[m++] = f->own + i * lent / room;
+  f->out->anchor = anchor;
+  f->out->local.n = m;
+  return FC_OK;
+}
+
 /* --- intervals --- */
 
 /* Of a point among the anchors but itself: mean error weighted by similarity, and similarity of the nearest.
@@ -177,7 +205,7 @@ static void look_around(fit *f, size_t i, double *smoothed, double *nearest) {
   for (size_t a = 0; a < f->out->local.n; a++) {
     size_t at = f->out->anchor[a];
     if (at == i) continue;
-    double near = (double)f->rows.row[a] / total;
+    double near = (double)f->rows.row[a] / total * fc_krige_kin(&f->points, i, at);
     sum += near * f->error[at];
     weight += near;
     most = fmax(most, near);
@@ -195,7 +223,7 @@ static double conformal(double *score, size_t n) {
 
 static fc_status calibrate(fit *f, const size_t *order) {
   fc_local *local = &f->out->local;
-  size_t n = f->points.n, some = n < SCATTER_MOST ? n : SCATTER_MOST;
+  size_t n = f->own, some = n < SCATTER_MOST ? n : SCATTER_MOST;
   double *score = fc_arena_array(f->arena, some + 1, sizeof *score);
   double *sorted = fc_arena_array(f->arena, n + 1, sizeof *sorted);
   if (!score || !sorted || fc_kernel_rows_init(&f->rows, &f->k, &f->points, f->out->anchor, local->n))
@@ -236,7 +264,8 @@ static fc_status pack(fit *f) {
   if (!x || !weight || !scatter) return FC_E_NOMEM;
   for (size_t a = 0; a < local->n; a++) {
     size_t at = f->out->anchor[a];
-    fc_local_put(local, x, weight, scatter, a, data->x[at], f->weight[a], f->error[at]);
+    double kin = data->kin ? data->kin[at] : 1;
+    fc_local_put(local, x, weight, scatter, a, data->x[at], kin * f->weight[a], f->error[at]);
   }
   local->x = x;
   local->weight = weight;
@@ -260,6 +289,7 @@ static fc_status solve(fit *f) {
 
 static fc_status run(fit *f, size_t max_anchors) {
   size_t *order;
+  find_varying(&f->out->local, f->data);
   fc_status status = compress(f);
   if (status || f->points.d == 0) return status;
   status = shuffled(&order, f->points.n, f->arena);
@@ -270,20 +300,50 @@ static fc_status run(fit *f, size_t max_anchors) {
   if (!status) status = calibrate(f, order);
   if (!status) status = pack(f);
   f->out->noise = sqrt(f->k.noise);
+  fc_kernel_function *learned = fc_arena_alloc(f->arena, sizeof *learned);
+  if (!learned) return FC_E_NOMEM;
+  *learned = f->k;
+  f->out->learned = learned;
   return status;
 }
 
-fc_status fc_krige_fit(fc_krige *out, const fc_krige_data *data, size_t max_anchors, fc_arena *arena) {
+static fc_status join(fit *f, const fc_krige *alone) {
+  size_t *order;
+  f->k = *alone->learned;
+  memcpy(f->out->local.of, alone->local.of, sizeof alone->local.of);
+  f->out->local.n_coordinates = alone->local.n_coordinates;
+  fc_status status = compress(f);
+  if (!status) status = shuffled(&order, f->own, f->arena);
+  if (!status) status = choose_joint(f);
+  if (!status) status = solve(f);
+  if (!status) status = calibrate(f, order);
+  if (!status) status = pack(f);
+  f->out->noise = alone->noise;
+  f->out->learned = alone->learned;
+  return status;
+}
+
+static fc_status results(fc_krige *out, size_t n, fc_arena *arena) {
   *out = (fc_krige){0};
-  out->leave_one_out = fc_arena_array(arena, data->n + 1, sizeof *out->leave_one_out);
-  out->half_width = fc_arena_array(arena, data->n + 1, sizeof *out->half_width);
-  if (!out->leave_one_out || !out->half_width) return FC_E_NOMEM;
-  if (data->n < FC_KRIGE_LEAST || max_anchors == 0) return FC_OK;
+  out->leave_one_out = fc_arena_array(arena, n + 1, sizeof *out->leave_one_out);
+  out->half_width = fc_arena_array(arena, n + 1, sizeof *out->half_width);
+  return out->leave_one_out && out->half_width ? FC_OK : FC_E_NOMEM;
+}
+
+fc_status fc_krige_fit(fc_krige *out, const fc_krige_data *data, size_t max_anchors, fc_arena *arena) {
+  fc_status status = results(out, data->n, arena);
+  if (status || data->n < FC_KRIGE_LEAST || max_anchors == 0) return status;
   fit f = {.data = data, .arena = arena, .out = out};
-  fc_status status = run(&f, max_anchors);
+  status = run(&f, max_anchors);
   if (status == FC_E_DOMAIN) { /* singular beyond repair: the form answers alone */
     out->local = (fc_local){0};
     status = FC_OK;
   }
   return status;
+}
+
+fc_status fc_krige_join(fc_krige *out, const fc_krige_data *data, const fc_krige *alone, fc_arena *arena) {
+  fc_status status = results(out, data->n, arena);
+  fit f = {.data = data, .arena = arena, .out = out};
+  return status ? status : join(&f, alone);
 }

@@ -26,9 +26,17 @@ typedef struct fc_krige_points {
   size_t n, d;
   const float *x;
   const double *y;
-  const double *fixed;  /* share of the fixed time, squared */
-  const double *factor; /* how much noisier than usual each point is held to be; NULL: 1 */
+  const double *fixed;       /* share of the fixed time, squared */
+  const double *factor;      /* how much noisier than usual each point is held to be; NULL: 1 */
+  const unsigned char *from; /* as in fc_krige_data; NULL: all own */
+  const double *kin;
 } fc_krige_points;
+
+/** Share of the kernel that points i and l have in common. */
+static inline double fc_krige_kin(const fc_krige_points *points, size_t i, size_t l) {
+  if (!points->kin || points->from[i] == points->from[l]) return 1;
+  return points->kin[i] * points->kin[l];
+}
 
 static inline double fc_kernel_noise(const fc_kernel_function *k, double fixed) {
   return k->noise + k->jitter * fixed;

@@ -41,7 +41,8 @@ static fc_status exact(double *weight, double *loo, double *factor, const fc_ker
   size_t n = points->n;
   for (size_t i = 0; i < n; i++) {
     fc_kernel_rows_at(&room->rows, points->x + i * points->d);
-    for (size_t l = 0; l <= i; l++) gsl_matrix_set(room->k, i, l, (double)room->rows.row[l]);
+    for (size_t l = 0; l <= i; l++)
+      gsl_matrix_set(room->k, i, l, (double)room->rows.row[l] * fc_krige_kin(points, i, l));
   }
   gsl_vector_const_view y = gsl_vector_const_view_array(points->y, n);
   for (int round = 0; round < ROUNDS; round++) {
@@ -95,11 +96,13 @@ typedef struct {
 static void fill(projected_room *room, const fc_krige_points *points, const size_t *anchor, size_t m) {
   for (size_t i = 0; i < m; i++) {
     fc_kernel_rows_at(&room->rows, points->x + anchor[i] * points->d);
-    for (size_t l = 0; l < m; l++) gsl_matrix_set(room->kmm, i, l, (double)room->rows.row[l]);
+    for (size_t l = 0; l < m; l++)
+      gsl_matrix_set(room->kmm, i, l, (double)room->rows.row[l] * fc_krige_kin(points, anchor[i], anchor[l]));
   }
   for (size_t l = 0; l < points->n; l++) {
     fc_kernel_rows_at(&room->rows, points->x + l * points->d);
-    for (size_t i = 0; i < m; i++) gsl_matrix_set(room->kmn, i, l, (double)room->rows.row[i]);
+    for (size_t i = 0; i < m; i++)
+      gsl_matrix_set(room->kmn, i, l, (double)room->rows.row[i] * fc_krige_kin(points, anchor[i], l));
   }
 }
 
@@ -148,7 +151,7 @@ static fc_status projected(double *weight, double *loo, double *factor, const fc
       double v = gsl_matrix_get(room->scaled, i, l);
       leverage += v * v;
     }
-    loo[l] = points->y[l] - room->residual[l] / fmax(1 - leverage, 0.05);
+    loo[l] = points->y[l] - room->residual[l] / fmax(1 - leverage, 1e-4);
   }
   for (size_t i = 0; i < m; i++) weight[i] = gsl_vector_get(room->a, i);
   return FC_OK;

@@ -302,6 +302,7 @@ static void write_kernel(fc_file *file, const fc_kernel_fit *fit, const char *ci
   write_spread(file, fit);
   write_range(file, fit);
   if (fit->points > 0) fc_file_printf(file, "    points: %.0f\n", fit->points);
+  if (fit->lent > 0) fc_file_printf(file, "    lent: %.0f\n", fit->lent);
   write_local(file, fit->local, fit->kernel);
   fc_file_printf(file, "    provenance: %s\n", provenance_words[fit->provenance]);
   if (!fit->source || !*fit->source || (cited && strcmp(fit->source, cited) == 0)) return;

@@ -102,15 +102,15 @@ static const char *impl_of(const fc_family *f) {
 static void add_table(fc_text *out, const fc_fit_result *fit) {
   int kernel = width_of(fit, kernel_of, 6), format = width_of(fit, format_of, 6);
   int cache = width_of(fit, cache_of, 2), impl = width_of(fit, impl_of, 4);
-  fc_text_printf(out, "%-*s %-*s %-*s %-*s %7s %6s %9s %6s %8s %8s %8s\n", kernel, "kernel", format, "format",
-                 cache, "kv", impl, "impl", "points", "form_%", "median_%", "p90_%", "within_%", "noise_%",
-                 "outliers");
+  fc_text_printf(out, "%-*s %-*s %-*s %-*s %7s %5s %6s %9s %6s %8s %8s %8s\n", kernel, "kernel", format,
+                 "format", cache, "kv", impl, "impl", "points", "lent", "form_%", "median_%", "p90_%",
+                 "within_%", "noise_%", "outliers");
   for (size_t i = 0; i < fit->n; i++) {
     const fc_family_report *r = &fit->report[i];
-    fc_text_printf(out, "%-*s %-*s %-*s %-*s %7zu %6.1f %9.1f %6.1f %8.1f ", kernel, kernel_of(r->family),
-                   format, format_of(r->family), cache, cache_of(r->family), impl, impl_of(r->family),
-                   r->family->n, 100 * r->form_median_error, 100 * r->median_error, 100 * r->p90_error,
-                   100 * r->coverage);
+    fc_text_printf(out, "%-*s %-*s %-*s %-*s %7zu %5.0f %6.1f %9.1f %6.1f %8.1f ", kernel,
+                   kernel_of(r->family), format, format_of(r->family), cache, cache_of(r->family), impl,
+                   impl_of(r->family), r->family->n, fit->fit[i].lent, 100 * r->form_median_error,
+                   100 * r->median_error, 100 * r->p90_error, 100 * r->coverage);
     if (r->noise > 0)
       fc_text_printf(out, "%8.1f", 100 * r->noise);
     else
@@ -155,8 +155,8 @@ static void tell_device(const fit_job *job, const settings *s) {
 }
 
 static void tell_rest(const fit_job *job, const fc_table *table, const assembled *a, double fit_s) {
-  (void)fprintf(stderr, "fleetcast: %zu points in %zu families, %zu kernels, %.1f s\n", table->n_points,
-                table->n_families, a->profile.n_kernels, fit_s);
+  (void)fprintf(stderr, "fleetcast: %zu points in %zu famil%s, %zu kernels, %.1f s\n", table->n_points,
+                table->n_families, table->n_families == 1 ? "y" : "ies", a->profile.n_kernels, fit_s);
   if (table->n_left_out) (void)fprintf(stderr, "fleetcast: %zu rows left out\n", table->n_left_out);
   if (table->n_bad) (void)fprintf(stderr, "fleetcast: %zu malformed rows left out\n", table->n_bad);
   if (a->n_kept)

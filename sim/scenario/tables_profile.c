@@ -200,6 +200,13 @@ static const fc_field kernel_fields[] = {
      .min = 0,
      .max = 1e12,
      .help = "Measurements that were fitted; 0: not told."},
+    {.key = "lent",
+     .kind = FC_FIELD_NUMBER,
+     AT(lent),
+     .min = 0,
+     .max = 1e6,
+     .help = "Anchors of the local correction that other implementations or formats of the kernel lent; 0: "
+             "none."},
     {.key = "local",
      .kind = FC_FIELD_OWN,
      AT(local),

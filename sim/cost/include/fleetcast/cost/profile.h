@@ -99,7 +99,8 @@ typedef struct fc_kernel_fit {
   double spread_regime[FC_REGIME_COUNT];           /* shape error by what bounds the shape; 0: not known */
   double min_flop, max_flop, min_bytes, max_bytes; /* range of validity; 0, 0: not stated */
   double points;                                   /* rows fitted; 0: not told */
-  const fc_local *local;                           /* what the form leaves, by shape; NULL: none */
+  double lent;           /* anchors of the local correction that kindred families lent */
+  const fc_local *local; /* what the form leaves, by shape; NULL: none */
   fc_provenance provenance;
   const char *source;
 } fc_kernel_fit;
