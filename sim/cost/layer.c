@@ -3,6 +3,10 @@
 
 #include <math.h>
 
+#include <fleetcast/cost/busiest.h>
+#include <fleetcast/cost/engine.h>
+#include <fleetcast/cost/format.h>
+
 static void add(const fc_layer *l, fc_pass pass, fc_part part, const fc_op *op, double count) {
   if (count > 0) (void)fc_meter_add(l->meter, pass, part, op, count);
 }
@@ -139,10 +143,22 @@ static void rope(const fc_layer *l, double queries, double keys, double cached, 
         &(fc_op){.id = FC_OP_ROPE_B, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = queries + keys}, count);
 }
 
+/* Over all heads: ranks exchange two sums of squares a token. */
+static void qk_norm(const fc_layer *l, double queries, double keys, double count) {
+  norm(l, FC_OP_NORM, l->tokens, queries, count);
+  norm(l, FC_OP_NORM, l->tokens, keys, count);
+  if (!(l->tp > 1)) return;
+  fc_op op = {.id = FC_OP_ALL_REDUCE, .dtype = FC_DTYPE_BF16, .ranks = l->tp, .domain = l->domain};
+  op.payload_bytes = 2 * 4 * l->tokens;
+  add(l, FC_PASS_FORWARD, FC_PART_TP, &op, count);
+  if (l->training) add(l, FC_PASS_INPUT, FC_PART_TP, &op, count);
+}
+
 static void attention_gqa(const fc_layer *l, double count) {
   const fc_attention *a = &l->model->attention;
   double H = (double)l->model->hidden, d = (double)a->head_dim, h = heads_here(l), g = kv_heads_here(l);
   linear(l, FC_PART_DENSE, l->tokens, d * (h + 2 * g), H, count);
+  if (a->qk_norm) qk_norm(l, d * h, d * g, count);
   rope(l, d * h, d * g, 2 * d * g, count);
   fc_op op = {.dtype = l->attention, .heads = h, .kv_heads = g, .dk = d, .dv = d};
   if (l->prefill.batch > 0) {
@@ -170,9 +186,11 @@ static void mla_decode(const fc_layer *l, double h, double count) {
   const fc_attention *a = &l->model->attention;
   double rank = (double)a->kv_lora, rows = l->decode.batch * l->decode.q;
   fc_dtype dtype = fc_meter_dtype(l->meter, FC_KERNEL_GEMM, FC_DTYPE_BF16);
-  fc_op bmm = {
-      .id = FC_OP_LINEAR, .dtype = dtype, .m = rows * h, .groups = h, .n = rank, .k = (double)a->nope};
+  bool engine = l->meter->profile->engine != NULL;
+  fc_op bmm = {.dtype = dtype, .m = rows * h, .groups = h, .n = rank, .k = (double)a->nope};
+  bmm.id = engine ? FC_OP_ABSORB_K : FC_OP_LINEAR;
   add(l, FC_PASS_FORWARD, FC_PART_ATTENTION, &bmm, count);
+  bmm.id = engine ? FC_OP_ABSORB_V : FC_OP_LINEAR;
   bmm.n = (double)a->v;
   bmm.k = rank;
   add(l, FC_PASS_FORWARD, FC_PART_ATTENTION, &bmm, count);
@@ -343,12 +361,49 @@ static void router(const fc_layer *l, double tokens, double count) {
         &(fc_op){.id = FC_OP_TOPK_B, .dtype = FC_DTYPE_FP32, .m = tokens, .n = experts}, count);
 }
 
+/* The routed experts as one measured operator.  With attention split by data, the group's tokens are gathered
+ * before and scattered after; with attention split by tensors every rank holds them all. */
+static void measured_experts(const fc_layer *l, double count) {
+  const fc_model *model = l->model;
+  const fc_engine *engine = l->meter->profile->engine;
+  const fc_format *format = fc_engine_experts(engine);
+  double groups = l->ep > l->tp ? l->ep / l->tp : 1, tokens = l->tokens * groups;
+  fc_op op = {.id = FC_OP_MOE, .dtype = format->dtype, .weight_bytes = format->weight_bytes};
+  op.input_bytes = format->activation_bytes;
+  op.n = (double)model->hidden;
+  op.k = (double)model->moe.inter / l->moe_tp;
+  op.tokens = tokens;
+  op.top_k = (double)model->moe.active;
+  op.ranks = l->ep;
+  op.experts = fmax((double)model->moe.experts / l->ep, 1);
+  op.skew = engine->expert_skew;
+  op.ragged = op.skew > 0;
+  fc_moe_busiest(&op.m, &op.groups, tokens, op.top_k, (double)model->moe.experts, l->ep, op.skew);
+  op.imbalance = op.m * l->ep / (tokens * op.top_k);
+  add(l, FC_PASS_FORWARD, FC_PART_EXPERTS, &op, count);
+  if (!(groups > 1)) return;
+  fc_op all = {.id = FC_OP_ALL_GATHER, .dtype = FC_DTYPE_BF16, .ranks = groups, .domain = l->domain};
+  all.payload_bytes = 2 * l->tokens * (double)model->hidden;
+  add(l, FC_PASS_FORWARD, FC_PART_TP, &all, count);
+  all.id = FC_OP_REDUCE_SCATTER;
+  add(l, FC_PASS_FORWARD, FC_PART_TP, &all, count);
+}
+
 void fc_layer_moe(const fc_layer *l, double count) {
   const fc_moe *moe = &l->model->moe;
   double H = (double)l->model->hidden, inner = (double)moe->inter / l->moe_tp;
-  double sent = l->ep > 1 ? l->tokens / l->tp : l->tokens; /* tokens that this rank routes and sends */
+  bool engine =
+      l->meter->profile->engine && !l->training; /* tokens stay whole on every tensor-parallel rank */
+  double sent =
+      l->ep > 1 && !engine ? l->tokens / l->tp : l->tokens; /* tokens that this rank routes and sends */
   norm(l, FC_OP_NORM_RESIDUAL, own_tokens(l), H, count);
   router(l, sent, count);
+  if (engine) {
+    measured_experts(l, count);
+    if (moe->shared > 0) gated_ffn(l, (double)(moe->inter * moe->shared), count);
+    tensor_parallel(l, count);
+    return;
+  }
   share e = {.rows = l->moe_tokens * (double)moe->active / l->ep * l->imbalance, .ragged = l->imbalance > 1};
   e.groups = active_groups(ceil((double)moe->experts / l->ep), e.rows, e.ragged);
   expert_parallel(l, sent, count);

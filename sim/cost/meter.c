@@ -122,7 +122,7 @@ void fc_meter_init(fc_meter *meter, const fc_profile *profile) {
     if (!profile->kernels[i].local) plain[profile->kernels[i].kernel] = true;
   for (size_t i = 0; i < profile->n_kernels; i++) {
     const fc_kernel_fit *fit = &profile->kernels[i];
-    if (plain[fit->kernel] && fit->local) continue; /* as in fc_profile_find */
+    if (plain[fit->kernel] && fit->local && !profile->engine) continue; /* as in fc_profile_find */
     fc_fit_choice *of = &meter->fit[fit->kernel][fit->dtype];
     if (!of->fit) of->fit = fit; /* the first wins, as in fc_profile_find */
   }

@@ -2,6 +2,8 @@
 #include <fleetcast/cost/operator.h>
 
 #include <math.h>
+
+#include <fleetcast/cost/engine.h>
 #include <string.h>
 
 #include "meter.h"
@@ -209,11 +211,18 @@ static double outside_by(double value, double low, double high) {
 }
 
 static void cost_of(fc_op_cost *out, const fc_op *op, const fc_fit_choice *choice,
-                    const fc_meter_device *device, double units) {
+                    const fc_meter_device *device, double units, bool corrected) {
   const fc_kernel_fit *fit = choice->fit;
   fc_geometry g;
   geometry_of(&g, op, device->units, units);
   double t = fc_form_s(fit->form, &fit->coef, &g);
+  if (corrected && fit->local) {
+    float x[FC_LOCAL_COORDINATES];
+    fc_local_answer answer;
+    (void)fc_local_coordinates(x, op, device->units, fit);
+    fc_local_evaluate(&answer, fit->local, x);
+    t *= exp(answer.correction);
+  }
   double floor_s = roofline_s(op, device, &g);
   out->clamped = t < floor_s;
   if (out->clamped) t = floor_s;
@@ -251,10 +260,29 @@ fc_status fc_op_evaluate(fc_op_cost *out, const fc_op *op, const fc_profile *pro
   const fc_fit_choice *choice = fc_meter_choice(&meter, fc_op_kernel(op->id), op->dtype);
   if (!choice->fit) return FC_E_DOMAIN;
   fc_op_cost cost;
-  cost_of(&cost, op, choice, &meter.device, op->units > 0 ? op->units : meter.device.units);
+  cost_of(&cost, op, choice, &meter.device, op->units > 0 ? op->units : meter.device.units, false);
   if (!(isfinite(cost.seconds) && cost.seconds >= 0 && cost.flop >= 0 && cost.bytes >= 0)) return FC_E_DOMAIN;
   *out = cost;
   return FC_OK;
+}
+
+/* The fastest of an engine's candidates, which lie together. */
+static void cost_of_engine(fc_op_cost *out, const fc_op *op, const fc_fit_choice *choice,
+                           const fc_meter *meter, double units) {
+  const fc_kernel_fit *end = meter->profile->kernels + meter->profile->n_kernels, *first = choice->fit;
+  cost_of(out, op, choice, &meter->device, units, true);
+  for (const fc_kernel_fit *fit = first + 1;
+       fit < end && fit->kernel == first->kernel && fit->dtype == first->dtype; fit++) {
+    fc_op_cost cost;
+    cost_of(&cost, op, &(fc_fit_choice){fit, choice->substituted}, &meter->device, units, true);
+    if (cost.seconds < out->seconds) *out = cost;
+  }
+}
+
+static double scale_of(const fc_profile *profile, fc_part part) {
+  if (part == FC_PART_EP && profile->contention > 1) return profile->contention;
+  if (!profile->engine) return 1;
+  return part == FC_PART_GLUE ? profile->engine->glue : part == FC_PART_TP ? profile->engine->collective : 1;
 }
 
 double fc_meter_add(fc_meter *meter, fc_pass pass, fc_part part, const fc_op *op, double count) {
@@ -266,9 +294,12 @@ double fc_meter_add(fc_meter *meter, fc_pass pass, fc_part part, const fc_op *op
     return 0;
   }
   fc_op_cost cost;
-  cost_of(&cost, op, choice, &meter->device, op->units > 0 ? op->units : meter->units);
-  double t = cost.seconds;
-  if (part == FC_PART_EP && meter->profile->contention > 1) t *= meter->profile->contention;
+  double units = op->units > 0 ? op->units : meter->units;
+  if (meter->profile->engine)
+    cost_of_engine(&cost, op, choice, meter, units);
+  else
+    cost_of(&cost, op, choice, &meter->device, units, false);
+  double t = cost.seconds * scale_of(meter->profile, part);
   meter->bill->s[pass][part] += count * t;
   meter->bill->s[pass][FC_PART_LAUNCH] += count * meter->profile->launch_s;
   double calls = count * meter->weight;

@@ -17,7 +17,7 @@ static const char *relative(const char *path, const fc_report_options *o) {
   return best;
 }
 
-static void add_pair(fc_text *out, const char *key, const char *value) {
+void fc_report_manifest_pair(fc_text *out, const char *key, const char *value) {
   fc_text_printf(out, "%s: ", key);
   fc_text_quote(out, value ? value : "");
   fc_text_add(out, "\n");
@@ -28,6 +28,16 @@ static void add_member(fc_text *out, const char *key, const char *value) {
   fc_text_quote(out, value ? value : "");
 }
 
+void fc_report_manifest_asked(fc_text *out, const fc_report_options *o) {
+  fc_text_printf(out, "seed: %" PRIu64 "\n", o->seed);
+  fc_text_add(out, o->n_set ? "overrides:\n" : "overrides: []\n");
+  for (size_t i = 0; i < o->n_set; i++) {
+    fc_text_add(out, "  - ");
+    fc_text_quote(out, o->set[i]);
+    fc_text_add(out, "\n");
+  }
+}
+
 static void add_head(fc_text *out, const fc_fleet_result *result, const fc_report_options *o) {
   static const char *const buckets[] = {
       [FC_BUCKET_HOUR] = "hour", [FC_BUCKET_DAY] = "day", [FC_BUCKET_MONTH] = "month"};
@@ -35,20 +45,14 @@ static void add_head(fc_text *out, const fc_fleet_result *result, const fc_repor
   char start[FC_TIME_TEXT], end[FC_TIME_TEXT];
   fc_time_format(start, def->start);
   fc_time_format(end, def->end);
-  fc_text_add(out, "# What made the files of this folder, and what they are: docs/csv.md#manifest.\n");
-  add_pair(out, "fleetcast", o->version);
-  add_pair(out, "command", o->command);
-  add_pair(out, "scenario", def->name);
-  add_pair(out, "question", def->question);
-  add_pair(out, "scope", def->scope);
-  fc_text_printf(out, "start: %s\nend: %s\nbucket: %s\nseed: %" PRIu64 "\n", start, end, buckets[def->bucket],
-                 o->seed);
-  fc_text_add(out, o->n_set ? "overrides:\n" : "overrides: []\n");
-  for (size_t i = 0; i < o->n_set; i++) {
-    fc_text_add(out, "  - ");
-    fc_text_quote(out, o->set[i]);
-    fc_text_add(out, "\n");
-  }
+  fc_text_add(out, FC_MANIFEST_TITLE);
+  fc_report_manifest_pair(out, "fleetcast", o->version);
+  fc_report_manifest_pair(out, "command", o->command);
+  fc_report_manifest_pair(out, "scenario", def->name);
+  fc_report_manifest_pair(out, "question", def->question);
+  fc_report_manifest_pair(out, "scope", def->scope);
+  fc_text_printf(out, "start: %s\nend: %s\nbucket: %s\n", start, end, buckets[def->bucket]);
+  fc_report_manifest_asked(out, o);
   fc_text_add(out, "laws_checked: [INV-1, INV-2, INV-3, INV-7, INV-9]\n");
   fc_text_printf(out, "events_executed: %" PRIu64 "\n", fc_fleet_events_executed(result));
 }
@@ -117,6 +121,11 @@ static fc_status add_resolved(fc_text *out, const fc_input *input) {
 fc_status fc_report_manifest(fc_text *out, const fc_fleet_result *result, const fc_input *input,
                              const fc_report_options *options, const table *tables, size_t n_tables) {
   add_head(out, result, options);
+  return fc_report_manifest_files(out, input, options, tables, n_tables);
+}
+
+fc_status fc_report_manifest_files(fc_text *out, const fc_input *input, const fc_report_options *options,
+                                   const table *tables, size_t n_tables) {
   add_outputs(out, tables, n_tables);
   if (input) {
     add_inputs(out, input, options);

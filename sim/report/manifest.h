@@ -11,4 +11,14 @@ FC_NODISCARD
 fc_status fc_report_manifest(fc_text *out, const fc_fleet_result *result, const fc_input *input,
                              const fc_report_options *options, const table *tables, size_t n_tables);
 
+/* Its parts, for other kinds of run. */
+#define FC_MANIFEST_TITLE "# What made the files of this folder, and what they are: docs/csv.md#manifest.\n"
+void fc_report_manifest_pair(fc_text *out, const char *key, const char *value);
+/* seed, overrides */
+void fc_report_manifest_asked(fc_text *out, const fc_report_options *options);
+/* outputs, inputs, uncertain, sources, resolved */
+FC_NODISCARD
+fc_status fc_report_manifest_files(fc_text *out, const fc_input *input, const fc_report_options *options,
+                                   const table *tables, size_t n_tables);
+
 #endif

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "manifest.h"
 #include "table.h"
 
@@ -18,57 +19,6 @@ static const char *const names[TABLES] = {
     [EVENTS] = "events.csv",         [SERVING] = "serving.csv",
     [TRAINING] = "training.csv",
 };
-
-static const char manifest_name[] = "manifest.yaml";
-
-static void explain(char *why, const char *folder, const char *name) {
-  int kept = errno;
-  (void)snprintf(why, FC_REPORT_WHY, "%s%s%s", folder, *name ? "/" : "", name);
-  errno = kept;
-}
-
-static char *copy_text(const char *text) {
-  size_t size = strlen(text) + 1;
-  char *copy = malloc(size);
-  return copy ? memcpy(copy, text, size) : NULL;
-}
-
-/* mkdir -p.  *made is the length of the path of the first folder that was not there; 0: all were. */
-static fc_status make_folders(const char *folder, size_t *made) {
-  char *path = copy_text(folder);
-  if (!path) return FC_E_NOMEM;
-  *made = 0;
-  int error = 0;
-  for (char *p = path + (*path == '/'); !error; p++) {
-    char c = *p;
-    if (c != '/' && c != '\0') continue;
-    *p = '\0';
-    if (*path && mkdir(path, 0777) == 0) {
-      if (!*made) *made = strlen(path);
-    } else if (*path && errno != EEXIST) {
-      error = errno;
-    }
-    *p = c;
-    if (c == '\0') break;
-  }
-  struct stat st;
-  if (!error && stat(path, &st)) error = errno;
-  if (!error && !S_ISDIR(st.st_mode)) error = ENOTDIR;
-  free(path);
-  errno = error;
-  return error ? FC_E_IO : FC_OK;
-}
-
-/* Takes away the empty folders that make_folders made. */
-static void remove_folders(const char *folder, size_t made) {
-  char *path = made ? copy_text(folder) : NULL;
-  for (size_t n = path ? strlen(path) : 0; path && n >= made && n; n--) {
-    if (path[n] != '/' && path[n] != '\0') continue;
-    path[n] = '\0';
-    if (rmdir(path) && errno != ENOENT) break;
-  }
-  free(path);
-}
 
 static fc_status fill(table t[TABLES], const fc_fleet_result *result, const fc_report_options *options,
                       char *why) {
@@ -87,7 +37,7 @@ static fc_status fill(table t[TABLES], const fc_fleet_result *result, const fc_r
 static fc_status prepare(table t[TABLES], table *manifest, const char *folder, const fc_fleet_result *result,
                          const fc_input *input, const fc_report_options *options, char *why) {
   for (int i = 0; i < TABLES; i++) {
-    explain(why, folder, names[i]);
+    fc_folder_explain(why, folder, names[i]);
     fc_status status = fc_table_open(&t[i], folder, names[i]);
     if (status) return status;
   }
@@ -98,14 +48,14 @@ static fc_status prepare(table t[TABLES], table *manifest, const char *folder, c
       (void)snprintf(why, FC_REPORT_WHY, "INV-9: a number of %s is not finite", names[i]);
       return FC_E_LAW;
     }
-    explain(why, folder, names[i]);
+    fc_folder_explain(why, folder, names[i]);
     status = fc_table_sync(&t[i]);
     if (status) return status;
   }
-  explain(why, folder, manifest_name);
+  fc_folder_explain(why, folder, FC_FOLDER_MANIFEST);
   fc_text text = {0};
   status = fc_report_manifest(&text, result, input, options, t, TABLES);
-  if (!status) status = fc_table_open(manifest, folder, manifest_name);
+  if (!status) status = fc_table_open(manifest, folder, FC_FOLDER_MANIFEST);
   if (!status) {
     fc_file_write(manifest->file, text.bytes, text.length);
     status = fc_table_sync(manifest);
@@ -116,42 +66,22 @@ static fc_status prepare(table t[TABLES], table *manifest, const char *folder, c
   return status;
 }
 
-static fc_status commit(table *t, const char *folder, char *why) {
-  explain(why, folder, t->name);
-  fc_file *file = t->file;
-  t->file = NULL;
-  return fc_file_commit(file);
-}
-
-static fc_status remove_old_manifest(const char *folder, char *why) {
-  size_t capacity = strlen(folder) + sizeof manifest_name + 1;
-  char *path = malloc(capacity);
-  if (!path) return FC_E_NOMEM;
-  (void)snprintf(path, capacity, "%s/%s", folder, manifest_name);
-  explain(why, folder, manifest_name);
-  fc_status status = unlink(path) && errno != ENOENT ? FC_E_IO : FC_OK;
-  int kept = errno;
-  free(path);
-  errno = kept;
-  return status;
-}
-
 fc_status fc_report_write(const char *folder, const fc_fleet_result *result, const fc_input *input,
                           const fc_report_options *options, char *why) {
   table t[TABLES] = {0}, manifest = {0};
   size_t made;
-  explain(why, folder, "");
-  fc_status status = make_folders(folder, &made);
+  fc_folder_explain(why, folder, "");
+  fc_status status = fc_folder_make(folder, &made);
   if (status) return status;
   status = prepare(t, &manifest, folder, result, input, options, why);
-  if (!status) status = remove_old_manifest(folder, why);
-  for (int i = 0; !status && i < TABLES; i++) status = commit(&t[i], folder, why);
-  if (!status) status = commit(&manifest, folder, why);
+  if (!status) status = fc_folder_no_manifest(folder, why);
+  for (int i = 0; !status && i < TABLES; i++) status = fc_folder_commit(&t[i], folder, why);
+  if (!status) status = fc_folder_commit(&manifest, folder, why);
   int kept = errno;
   for (int i = 0; i < TABLES; i++) fc_file_abandon(t[i].file);
   fc_file_abandon(manifest.file);
   if (status)
-    remove_folders(folder, made);
+    fc_folder_remove(folder, made);
   else
     *why = '\0';
   errno = kept;

@@ -15,7 +15,7 @@ static const char *const introduction =
     "\n"
     "All input is YAML: UTF-8, one document a file, no anchors, aliases, tags or merge keys, no key twice, "
     "at most 16 MiB.\n"
-    "A file says what it is by `kind`: `device`, `model`, `profile`, `shape` or `scenario`. Whatever is "
+    "A file says what it is by `kind`: `device`, `model`, `profile`, `shape`, `scenario` or `serve`. Whatever is "
     "wrong is told as\n"
     "`file:line:column: error: …`, up to 32 at a time; `fleetcast check FILE…` does nothing else. `fleetcast "
     "explain KEY`\n"

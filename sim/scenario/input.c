@@ -14,18 +14,17 @@
 
 /* --- kinds --- */
 
-static const char *const kind_words[] = {"any", "device", "model", "profile", "shape", "scenario"};
+static const char *const kind_words[] = {"any", "device", "model", "profile", "shape", "scenario", "serve"};
 
 const char *fc_input_kind_text(fc_input_kind kind) {
   return kind_words[kind];
 }
 
 const fc_schema *fc_schema_of(fc_input_kind kind) {
-  static const fc_schema *const schema[FC_INPUT_KINDS] = {[FC_INPUT_DEVICE] = &fc_schema_device,
-                                                          [FC_INPUT_MODEL] = &fc_schema_model,
-                                                          [FC_INPUT_PROFILE] = &fc_schema_profile,
-                                                          [FC_INPUT_SHAPE] = &fc_schema_shape,
-                                                          [FC_INPUT_SCENARIO] = &fc_schema_scenario};
+  static const fc_schema *const schema[FC_INPUT_KINDS] = {
+      [FC_INPUT_DEVICE] = &fc_schema_device,     [FC_INPUT_MODEL] = &fc_schema_model,
+      [FC_INPUT_PROFILE] = &fc_schema_profile,   [FC_INPUT_SHAPE] = &fc_schema_shape,
+      [FC_INPUT_SCENARIO] = &fc_schema_scenario, [FC_INPUT_SERVE] = &fc_schema_serve};
   FC_ASSERT(schema[kind]);
   return schema[kind];
 }
@@ -91,7 +90,7 @@ static fc_status take_kind(fc_input *input, fc_node *root, fc_input_kind expect,
       return fc_diag_error(input->diags, node->source, node->at, "'kind' = '%.40s'; did you mean '%s'?",
                            node->text, near);
     return fc_diag_error(input->diags, node->source, node->at,
-                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario",
+                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario, serve",
                          node->text);
   }
   if (expect != FC_INPUT_ANY && *kind != expect)
@@ -376,6 +375,10 @@ const fc_shape *fc_input_shape(const fc_input *input) {
 
 const fc_fleet_def *fc_input_fleet(const fc_input *input) {
   return object_if(input, FC_INPUT_SCENARIO);
+}
+
+const fc_serve_def *fc_input_serve(const fc_input *input) {
+  return object_if(input, FC_INPUT_SERVE);
 }
 
 size_t fc_input_n_files(const fc_input *input) {

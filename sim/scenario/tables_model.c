@@ -34,6 +34,10 @@ static const fc_field attention_fields[] = {
     {.key = "window_layers",
      WHOLE(attention.window_layers, 0, 1e4),
      .help = "How many of the layers are windowed."},
+    {.key = "qk_norm",
+     .kind = FC_FIELD_BOOL,
+     AT(attention.qk_norm),
+     .help = "Queries and keys are normalised over all heads together (MiniMax-M2), not head by head."},
 };
 static const fc_schema attention = {
     "attention", "Attention: its kind and sizes.", 0, FC_COUNT_OF(attention_fields), attention_fields, NULL};

@@ -170,7 +170,7 @@ static void check_serve_plan(fc_reader *r, void *object, const fc_node *map) {
                           (long long)p->ep, (long long)p->devices);
 }
 
-static const fc_schema serve_plan = {
+const fc_schema fc_schema_serve_plan = {
     "serving plan",        "How a model is laid over the devices of one instance.",
     sizeof(fc_serve_plan), FC_COUNT_OF(serve_plan_fields),
     serve_plan_fields,     check_serve_plan};
@@ -201,13 +201,13 @@ static const fc_field deployment_fields[] = {
     {.key = "prefill",
      .kind = FC_FIELD_STRUCT,
      AT(prefill),
-     .sub = &serve_plan,
+     .sub = &fc_schema_serve_plan,
      .is_set = has_prefill,
      .help = "Plan of a prefill instance."},
     {.key = "decode",
      .kind = FC_FIELD_STRUCT,
      AT(decode),
-     .sub = &serve_plan,
+     .sub = &fc_schema_serve_plan,
      .is_set = has_decode,
      .help = "Plan of a decode instance; absent: both plans are searched for. Stating any of its keys ends "
              "the search."},

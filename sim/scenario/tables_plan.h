@@ -11,6 +11,7 @@ extern const fc_schema fc_schema_request;    /* fc_request_shape, lengths requir
 extern const fc_schema fc_schema_rollout;    /* fc_request_shape with defaults */
 extern const fc_schema fc_schema_slo;        /* fc_slo */
 extern const fc_schema fc_schema_deployment; /* fc_deployment */
+extern const fc_schema fc_schema_serve_plan; /* fc_serve_plan */
 extern const fc_schema fc_schema_train_plan; /* fc_train_plan */
 extern const fc_schema fc_schema_failure;    /* fc_failure */
 

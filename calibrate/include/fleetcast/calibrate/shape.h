@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <fleetcast/cost/busiest.h>
 #include <fleetcast/cost/format.h>
 #include <fleetcast/cost/operator.h>
 
@@ -53,13 +54,5 @@ enum { FC_SHAPE_WHY = 160 };
  *  @return false: the row cannot be modelled; `why` (FC_SHAPE_WHY bytes, nullable) says which column is at
  * fault */
 bool fc_measure_shape(fc_call *out, const fc_measure_row *row, const fc_device *device, char *why);
-
-/** Rows of the busiest of `ep` ranks when `tokens` tokens choose `topk` of `experts` experts whose popularity
- * follows a power law with exponent `skew` (0: perfectly balanced), and how many of its experts get any.
- *  @source loads are drawn by inverse transform between 1 and 0.8 tokens (0.01 and 2 when there are fewer
- * choices than experts) and rounded: the generator of the aiconfigurator tables; here at the quantiles (i +
- * 1/2)/E, with the most popular expert on the busiest rank */
-void fc_moe_busiest(double *rows, double *experts_hit, double tokens, double topk, double experts, double ep,
-                    double skew);
 
 #endif

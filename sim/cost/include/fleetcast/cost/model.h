@@ -21,6 +21,8 @@ typedef struct fc_attention {
   int64_t q_lora, kv_lora, nope, rope, v; /* MLA: ranks and per-head sizes; q_lora 0: full-rank queries */
   int64_t window;                         /* sliding window in tokens of windowed layers; 0: none */
   int64_t window_layers;                  /* how many of the L layers are windowed */
+  bool qk_norm; /* GQA: queries and keys are each normalised over all heads together, which tensor parallelism
+                   pays with an all-reduce of the sums of squares (MiniMax-M2).  A norm a head is free */
 } fc_attention;
 
 typedef struct fc_moe {

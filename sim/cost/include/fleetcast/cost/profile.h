@@ -123,6 +123,8 @@ typedef struct fc_profile {
   double comm_compute_units; /* compute units reserved for communication while it overlaps */
   double power_compute_fraction; /* share of (tdp - idle) drawn at full compute rate */
   double power_memory_fraction;  /* share of (tdp - idle) drawn at full memory bandwidth */
+
+  const struct fc_engine *engine; /* NULL: as files are; else a view of one (cost/engine.h) */
 } fc_profile;
 
 /** The fit for (kernel, dtype): exact dtype, else the nearest wider format that the profile has (fp4 -> fp8

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_COST_ENGINE_H
+#define FC_COST_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <fleetcast/base/arena.h>
+#include <fleetcast/base/status.h>
+#include <fleetcast/cost/profile.h>
+
+/** How a serving engine runs a model's operators: a view of a profile in which steps are composed of the
+ *  operators that tables measured, local corrections included, and not of the curated forms.
+ *
+ *  Of every kernel only implementations remain that this engine would run, in the formats of this deployment;
+ * an operator takes the time of the fastest of them at its shape, because engines choose by shape too.  The
+ * routed experts of a layer are one operator (`moe_ffn`: permute, both products, activation, combine), under
+ * a load that follows a power law.  What no table holds (norms, quantisers, rotary embedding) keeps its form.
+ *  docs/serve.md#truth has the errors against measured serving. */
+
+typedef struct fc_engine {
+  const char *name;    /* "vllm", "sglang", "trtllm" */
+  const char *gemm;    /* number format of the linear layers: "fp8_block", "nvfp4", "bf16", ... */
+  const char *experts; /* of the routed experts; ignored for dense models */
+  const char *kv;      /* of the cache: "bf16", "fp8" */
+  double expert_skew;  /* exponent of the experts' load, 0 balanced */
+  /* overheads, FC_ENGINE_* below unless set otherwise */
+  double glue; /* factor on the time of small kernels and on the gaps between kernels: fusion, programmatic
+                  launch, two streams */
+  double collective; /* factor on NCCL's times: engines' own all-reduce for small messages */
+  double step_s;     /* an iteration on the host that nothing hides */
+  double request_s;  /* each request in it */
+} fc_engine;
+
+/** The engine with its overheads.  Formats are empty: the caller's to set.
+ *  @return false: no such engine */
+bool fc_engine_named(fc_engine *out, const char *name);
+/** NULL past the end. */
+const char *fc_engine_name(size_t i);
+
+/** The view.  Borrows `from` and `engine`, which must outlive it.
+ *  @return FC_OK | FC_E_NOMEM | FC_E_DOMAIN: `from` has no operator tables for the formats; sentence into why
+ * [256], nullable */
+FC_NODISCARD
+fc_status fc_engine_profile(fc_profile *out, const fc_profile *from, const fc_engine *engine, bool mla,
+                            bool sparse, fc_arena *arena, char *why);
+
+/** Weight and activation bytes of the experts' format; computed in `dtype`. */
+const struct fc_format *fc_engine_experts(const fc_engine *engine);
+
+#endif

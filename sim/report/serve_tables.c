@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serve_tables.h"
+
+#include <stdio.h>
+
+const char *fc_serve_refusal_text(fc_refusal refusal) {
+  static const char *const text[FC_REFUSED_REASONS] = {[FC_REFUSED_NOT] = "",
+                                                       [FC_REFUSED_PROMPT] = "prompt",
+                                                       [FC_REFUSED_OUTPUT] = "output",
+                                                       [FC_REFUSED_EMPTY] = "empty"};
+  return text[refusal];
+}
+
+const char *fc_serve_verdict_text(fc_verdict verdict) {
+  static const char *const text[] = {[FC_VERDICT_ENOUGH] = "enough",
+                                     [FC_VERDICT_END] = "end",
+                                     [FC_VERDICT_LIMIT] = "limit",
+                                     [FC_VERDICT_OVERLOADED] = "overloaded"};
+  return text[verdict];
+}
+
+const char *fc_serve_part(const fc_step_parts *p, int i, double *seconds) {
+  static const char *const name[SERVE_PARTS] = {"attention", "dense", "experts", "glue",
+                                                "head",      "comm",  "launch",  "host"};
+  const double value[SERVE_PARTS] = {p->attention_s, p->dense_s, p->experts_s, p->glue_s,
+                                     p->head_s,      p->comm_s,  p->launch_s,  p->host_s};
+  *seconds = value[i];
+  return name[i];
+}
+
+double fc_serve_watts(const fc_serve_answer *a) {
+  double joules = a->result->energy_j + (a->prefill ? a->prefill->energy_j : 0), span = a->result->span_s;
+  return span > 0 ? joules / span / (double)a->devices : 0;
+}
+
+fc_interval fc_serve_price(const fc_serve_answer *a, fc_interval v) {
+  double usd = 1e6 * a->price_usd_per_s * (double)a->devices;
+  fc_interval out = {.value = usd / v.value, .known = v.known, .closed = v.low > 0};
+  out.low = usd / v.high;
+  out.high = usd / (v.low > 0 ? v.low : v.value);
+  return out;
+}
+
+/* --- requests.csv, timeline.csv --- */
+
+void fc_serve_requests_header(table *t) {
+  fc_table_header(t, "number,class,session,turn,arrival_s,admitted_s,first_token_s,finish_s,input_tokens,"
+                     "output_tokens,cached_tokens,preemptions,refused,ttft_s,tpot_s,e2e_s");
+}
+
+void fc_serve_requests_row(table *t, const fc_serve_def *def, const fc_replica_record *q) {
+  double ttft = fc_time_to_s(q->first_token - q->arrival), e2e = fc_time_to_s(q->finish - q->arrival);
+  bool done = q->refused == FC_REFUSED_NOT;
+  fc_table_int(t, (long long)q->number);
+  fc_table_text(t, q->slo_class < def->n_classes ? def->classes[q->slo_class].name : "");
+  fc_table_int(t, q->session);
+  fc_table_int(t, q->turn);
+  fc_table_number(t, fc_time_to_s(q->arrival));
+  fc_table_number(t, fc_time_to_s(q->admitted));
+  fc_table_number(t, fc_time_to_s(q->first_token));
+  fc_table_number(t, fc_time_to_s(q->finish));
+  fc_table_int(t, q->input_tokens);
+  fc_table_int(t, q->output_tokens);
+  fc_table_int(t, q->cached_tokens);
+  fc_table_int(t, q->preemptions);
+  fc_table_text(t, fc_serve_refusal_text(q->refused));
+  if (done)
+    fc_table_number(t, ttft);
+  else
+    fc_table_text(t, "");
+  if (done && q->output_tokens > 1)
+    fc_table_number(t, (e2e - ttft) / (double)(q->output_tokens - 1));
+  else
+    fc_table_text(t, "");
+  if (done)
+    fc_table_number(t, e2e);
+  else
+    fc_table_text(t, "");
+  fc_table_end_row(t);
+}
+
+void fc_serve_timeline_header(table *t) {
+  fc_table_header(t, "start_s,end_s,iterations,decoding,prefill_tokens,context_tokens,kv_blocks");
+}
+
+void fc_serve_timeline_row(table *t, const fc_replica_stretch *s) {
+  fc_table_number(t, fc_time_to_s(s->start));
+  fc_table_number(t, fc_time_to_s(s->end));
+  fc_table_int(t, s->iterations);
+  fc_table_int(t, s->decoding);
+  fc_table_int(t, s->prefill_tokens);
+  fc_table_int(t, s->context_tokens);
+  fc_table_int(t, s->kv_blocks);
+  fc_table_end_row(t);
+}
+
+/* --- latency.csv --- */
+
+static void put_interval(table *t, const fc_interval *v) {
+  fc_table_number(t, v->value);
+  if (v->known)
+    fc_table_number(t, v->low);
+  else
+    fc_table_text(t, "");
+  if (v->known && v->closed)
+    fc_table_number(t, v->high);
+  else
+    fc_table_text(t, "");
+}
+
+void fc_serve_latency_table(table *t, const fc_serve_answer *a) {
+  static const struct {
+    const char *text;
+    double p;
+  } rows[] = {{"mean", 0}, {"0.5", 0.5}, {"0.9", 0.9}, {"0.99", 0.99}};
+  fc_table_header(t, "metric,quantile,value,low,high,unit");
+  for (int k = 0; k < FC_LATENCIES; k++)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+      fc_interval v = rows[i].p > 0 ? fc_study_quantile(a->study, (fc_latency)k, rows[i].p)
+                                    : fc_study_mean(a->study, (fc_latency)k);
+      fc_table_text(t, fc_latency_text((fc_latency)k));
+      fc_table_text(t, rows[i].text);
+      put_interval(t, &v);
+      fc_table_text(t, "s");
+      fc_table_end_row(t);
+    }
+}
+
+/* --- summary.csv --- */
+
+static void put_row(table *t, const char *metric, const char *of, const fc_interval *v, const char *unit) {
+  fc_table_text(t, metric);
+  fc_table_text(t, of);
+  put_interval(t, v);
+  fc_table_text(t, unit);
+  fc_table_end_row(t);
+}
+
+static void put(table *t, const char *metric, const char *of, double value, const char *unit) {
+  put_row(t, metric, of, &(fc_interval){.value = value}, unit);
+}
+
+static void put_rates(table *t, const fc_serve_answer *a) {
+  static const struct {
+    const char *name, *unit;
+  } rate[FC_RATES] = {[FC_RATE_REQUESTS] = {"requests_rate", "1/s"},
+                      [FC_RATE_INPUT_TOKENS] = {"input_tokens_rate", "tokens/s"},
+                      [FC_RATE_OUTPUT_TOKENS] = {"output_tokens_rate", "tokens/s"},
+                      [FC_RATE_GOOD] = {"goodput", "1/s"},
+                      [FC_RATE_GOOD_SHARE] = {"good_share", ""}};
+  for (int i = 0; i < FC_RATES; i++) {
+    fc_interval v = fc_study_rate(a->study, (fc_rate)i);
+    if (v.value >= 0 && (a->def->n_classes || i < FC_RATE_GOOD))
+      put_row(t, rate[i].name, "", &v, rate[i].unit);
+  }
+  for (size_t i = 0; i < a->def->n_classes; i++) {
+    fc_interval v = fc_study_class_good(a->study, i);
+    if (v.value >= 0) put_row(t, "good_share", a->def->classes[i].name, &v, "");
+  }
+  fc_interval out = fc_study_rate(a->study, FC_RATE_OUTPUT_TOKENS);
+  if (out.value >= 0) {
+    double n = (double)a->devices;
+    put_row(t, "output_tokens_rate_device", "",
+            &(fc_interval){out.value / n, out.low / n, out.high / n, out.known, out.closed}, "tokens/s");
+  }
+  if (out.value > 0 && a->price_usd_per_s > 0) {
+    fc_interval usd = fc_serve_price(a, out);
+    put_row(t, "price_output", "", &usd, "USD/Mtoken");
+  }
+}
+
+static void put_requests(table *t, const fc_serve_answer *a) {
+  const fc_replica_result *first = a->prefill ? a->prefill : a->result;
+  fc_study_state s = fc_study_now(a->study);
+  put(t, "requests_taken", "", (double)a->load.requests, "requests");
+  put(t, "requests_over", "", (double)s.over, "requests");
+  put(t, "requests_looked_at", "", (double)s.looked_at, "requests");
+  put(t, "requests_left_out", "", (double)s.left_out, "requests");
+  for (int i = FC_REFUSED_NOT + 1; i < FC_REFUSED_REASONS; i++) {
+    uint64_t n = a->result->refused[i] + (a->prefill ? a->prefill->refused[i] : 0);
+    put(t, "requests_refused", fc_serve_refusal_text((fc_refusal)i), (double)n, "requests");
+  }
+  put(t, "load_rate", "", a->load.rate_per_s, "1/s");
+  put(t, "load_gap_cv", "", a->load.gap_cv, "");
+  put(t, "input_tokens_mean", "", a->load.input.mean, "tokens");
+  put(t, "output_tokens_mean", "", a->load.output.mean, "tokens");
+  put(t, "cached_tokens", "", (double)first->cached_tokens, "tokens");
+  put(t, "prefilled_tokens", "", (double)first->prefilled_tokens, "tokens");
+  put(t, "preemptions", "", (double)(a->result->preemptions + (a->prefill ? a->prefill->preemptions : 0)),
+      "");
+  put(t, "recomputed_tokens", "", (double)a->result->recomputed_tokens, "tokens");
+}
+
+static void put_instance(table *t, const char *of, const fc_replica_result *r, int64_t kv_blocks) {
+  put(t, "iterations", of, (double)r->iterations, "");
+  put(t, "busy_share", of, r->span_s > 0 ? r->busy_s / r->span_s : 0, "");
+  put(t, "batch_mean", of, r->batch_mean, "requests");
+  put(t, "batch_peak", of, r->batch_peak, "requests");
+  put(t, "queue_mean", of, r->queue_mean, "requests");
+  put(t, "kv_capacity", of, (double)kv_blocks, "blocks");
+  put(t, "kv_mean_share", of, r->kv_mean / (double)kv_blocks, "");
+  put(t, "kv_peak_share", of, r->kv_peak / (double)kv_blocks, "");
+  put(t, "step_table_error", of, r->table_error, "");
+}
+
+void fc_serve_summary_table(table *t, const fc_serve_answer *a) {
+  fc_table_header(t, "metric,of,value,low,high,unit");
+  put_requests(t, a);
+  put_rates(t, a);
+  put(t, "span", "", a->result->span_s, "s");
+  put(t, "devices", "", (double)a->devices, "devices");
+  if (a->prefill) {
+    put(t, "devices", "prefill", (double)a->prefill_devices, "devices");
+    put_instance(t, "prefill", a->prefill, a->prefill_kv_blocks);
+    put_instance(t, "decode", a->result, a->kv_blocks);
+    put(t, "transfer_mean", "", a->transfer_mean_s, "s");
+    put(t, "link_utilisation", "", a->link_utilisation, "");
+  } else {
+    put_instance(t, "whole", a->result, a->kv_blocks);
+  }
+  put(t, "device_power", "", fc_serve_watts(a), "W");
+  if (a->price_usd_per_s > 0) put(t, "device_price", "", 3600 * a->price_usd_per_s, "USD/h");
+  put(t, "step_log_sd", "decode", a->decode_log_sd, "");
+  put(t, "step_log_sd", "prefill", a->prefill_log_sd, "");
+}
+
+/* --- breakdown.csv --- */
+
+static void put_breakdown(table *t, const char *of, const fc_replica_result *r) {
+  for (int i = 0; i < SERVE_PARTS; i++) {
+    double seconds;
+    fc_table_text(t, of);
+    fc_table_text(t, fc_serve_part(&r->parts, i, &seconds));
+    fc_table_number(t, seconds);
+    fc_table_number(t, r->busy_s > 0 ? seconds / r->busy_s : 0);
+    fc_table_end_row(t);
+  }
+}
+
+void fc_serve_breakdown_table(table *t, const fc_serve_answer *a) {
+  fc_table_header(t, "instance,part,seconds,share");
+  if (a->prefill) put_breakdown(t, "prefill", a->prefill);
+  put_breakdown(t, a->prefill ? "decode" : "whole", a->result);
+}

@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A cluster of replicas that never fail: one is a replica; many obey the laws of queues and symmetry. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+
+#include <fleetcast/base/rng.h>
+#include <fleetcast/des/stats.h>
+#include <fleetcast/serve/cluster.h>
+#include <fleetcast/workload/load.h>
+
+#include "test_replica_load.h"
+
+static fc_replica_result one;
+static fc_cluster_result all, again;
+
+static const fc_step_coefficients COEFFICIENTS = {.base_s = 1e-3,
+                                                  .decode_request_s = 1e-5,
+                                                  .decode_context_s = 1e-8,
+                                                  .prefill_token_s = 1e-5,
+                                                  .prefill_pair_s = 1e-9};
+
+static fc_cluster_def cluster_of(const fc_step_table *steps, int64_t n, fc_route route) {
+  fc_cluster_def d = fc_cluster_default_def();
+  d.replica.steps = steps;
+  d.replica.policy.max_batch = 16;
+  d.replica.policy.token_budget = 256;
+  d.replica.kv_blocks = 400;
+  d.replicas = n;
+  d.route = route;
+  return d;
+}
+
+static void run(fc_cluster_result *out, const fc_cluster_def *d, const fc_request_source *source,
+                uint64_t seed) {
+  char why[256] = "";
+  fc_status status = fc_cluster_run(out, d, source, seed, why);
+  cr_assert_eq(status, FC_OK, "%s: %s", fc_status_text(status), why);
+}
+
+static void random_load(replica_load *l, uint64_t seed, double gap_s) {
+  fc_rng rng = fc_rng_keyed(seed, FC_STREAM_TEST, 0, 0);
+  double at = 0;
+  for (uint64_t i = 0; i < l->n; i++) {
+    at += gap_s * fc_rng_exponential(&rng);
+    l->request[i].arrival = fc_time_from_s(at);
+    l->request[i].input_tokens = 1 + (uint32_t)(600 * fc_rng_uniform(&rng));
+    l->request[i].output_tokens = (uint32_t)(200 * fc_rng_uniform(&rng));
+  }
+}
+
+static void keep(void *context, const fc_cluster_record *r) {
+  replica_load *l = context;
+  cr_assert_lt(r->request.number, l->n);
+  l->record[r->request.number] = r->request;
+  l->recorded++;
+}
+
+static void watch(replica_load *l, fc_cluster_def *d) {
+  d->context = l;
+  d->record = keep;
+}
+
+/* --- one replica is a replica --- */
+
+static void same(const fc_replica_result *a, const fc_cluster_result *b) {
+  const fc_replica_result *t = &b->total;
+  cr_assert_eq(memcmp(&a->ttft, &t->ttft, sizeof a->ttft), 0);
+  cr_assert_eq(memcmp(&a->tpot, &t->tpot, sizeof a->tpot), 0);
+  cr_assert_eq(memcmp(&a->e2e, &t->e2e, sizeof a->e2e), 0);
+  cr_assert_eq(memcmp(&a->itl, &t->itl, sizeof a->itl), 0);
+  cr_assert_eq(memcmp(&a->parts, &t->parts, sizeof a->parts), 0);
+  cr_assert(a->iterations == t->iterations && a->leaps == t->leaps && a->end == t->end);
+  cr_assert(a->preemptions == t->preemptions && a->kv_allocated == t->kv_allocated);
+  cr_assert(a->prefilled_tokens == t->prefilled_tokens && a->cache_hits == t->cache_hits);
+  cr_assert(!(fabs(a->busy_s - t->busy_s) > 0) && !(fabs(a->batch_mean - t->batch_mean) > 0));
+  cr_assert(!(fabs(a->kv_peak - t->kv_peak) > 0));
+}
+
+Test(cluster, one_replica_is_a_replica_to_the_nanosecond) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (uint64_t seed = 1; seed <= 60; seed++) {
+    fc_cluster_def d = cluster_of(t, 1, (fc_route)(seed % FC_ROUTES));
+    if (seed % 3 == 1) cr_assert(fc_serve_policy_named(&d.replica.policy, "sglang"));
+    d.replica.policy.max_batch = 16;
+    d.replica.policy.token_budget = 256;
+    d.replica.kv_blocks = seed % 4 ? 400 : 120;
+    d.replica.ingress_s = seed % 5 ? 0 : 1e-4;
+    d.replica.egress_s = seed % 7 ? 0 : 2e-4;
+    replica_load l = replica_load_new(400), m = replica_load_new(400);
+    random_load(&l, seed, 0.05);
+    memcpy(m.request, l.request, l.n * sizeof *l.request);
+    fc_replica_def r = d.replica;
+    replica_load_watch(&l, &r);
+    replica_load_run(&one, &r, &l, seed);
+    watch(&m, &d);
+    fc_request_source source = replica_load_source(&m);
+    run(&all, &d, &source, seed);
+    same(&one, &all);
+    cr_assert_eq(m.done, m.n);
+    cr_assert_eq(m.recorded, m.n);
+    cr_assert_eq(all.in, all.done + all.refused);
+    for (uint64_t i = 0; i < l.n; i++) {
+      cr_assert_eq(l.record[i].finish, m.record[i].finish, "seed %llu, request %llu",
+                   (unsigned long long)seed, (unsigned long long)i);
+      cr_assert_eq(l.record[i].first_token, m.record[i].first_token);
+      cr_assert_eq(l.record[i].admitted, m.record[i].admitted);
+    }
+    fc_cluster_result_fini(&all);
+    replica_load_free(&l);
+    replica_load_free(&m);
+  }
+  fc_step_table_free(t);
+}
+
+/* A closed loop of clients and sessions with prefixes: the next request comes the moment one ends. */
+static fc_load *closed_load(uint64_t seed, size_t concurrency, uint64_t requests, double turns) {
+  fc_load_def d = fc_load_default_def();
+  d.seed = seed;
+  d.arrive = FC_ARRIVE_AT_ONCE;
+  d.concurrency = concurrency;
+  d.requests = requests;
+  d.input = fc_dist_lognormal_cv(200, 1);
+  d.output = fc_dist_lognormal_cv(60, 1);
+  d.input_max = 1500;
+  d.output_max = 400;
+  d.context_max = 4000;
+  d.block_tokens = 32;
+  if (turns > 1) d.session.turns = (fc_dist){FC_DIST_UNIFORM, 1, turns, 0, -INFINITY, INFINITY};
+  d.session.think_s = (fc_dist){FC_DIST_UNIFORM, 0.01, 0.3, 0, -INFINITY, INFINITY};
+  d.session.new_tokens = fc_dist_point(40);
+  fc_load *load;
+  cr_assert_eq(fc_load_new(&load, &d, "test", NULL), FC_OK);
+  return load;
+}
+
+Test(cluster, one_replica_is_a_replica_in_a_closed_loop) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (uint64_t seed = 1; seed <= 20; seed++) {
+    fc_cluster_def d = cluster_of(t, 1, FC_ROUTE_PREFIX);
+    d.replica.prefix_cache = true;
+    d.replica.kv_blocks = 800;
+    double turns = seed % 2 ? 5 : 1;
+    size_t clients = 1 + seed; /* below and above the batch */
+    fc_load *a = closed_load(seed, clients, 500, turns), *b = closed_load(seed, clients, 500, turns);
+    fc_request_source from_a = fc_load_source(a), from_b = fc_load_source(b);
+    cr_assert_eq(fc_replica_run(&one, &d.replica, &from_a, seed, NULL), FC_OK);
+    run(&all, &d, &from_b, seed);
+    cr_assert_eq(one.in, all.in);
+    same(&one, &all);
+    cr_assert_eq(one.cache_hits > 0, turns > 1);
+    fc_cluster_result_fini(&all);
+    fc_load_free(a);
+    fc_load_free(b);
+  }
+  fc_step_table_free(t);
+}
+
+/* --- queues --- */
+
+enum { WARM = 4000 };
+
+typedef struct {
+  fc_rng arrival, size;
+  double at, mean_gap;
+  uint64_t n, next;
+  bool exponential;
+  fc_batches sojourn;
+  double sum, sum_squares; /* of sizes, in mean services */
+} stream;
+
+static bool peek(void *context, fc_time *arrival) {
+  stream *s = context;
+  *arrival = fc_time_from_s(s->at);
+  return s->next < s->n;
+}
+
+static void take(void *context, fc_request *out) {
+  stream *s = context;
+  uint32_t size = s->exponential ? (uint32_t)ceil(1000 * fc_rng_exponential(&s->size) + 1e-12) : 1000;
+  *out = (fc_request){.arrival = fc_time_from_s(s->at), .number = s->next++, .input_tokens = size};
+  s->at += fc_rng_exponential(&s->arrival) * s->mean_gap;
+}
+
+static void record(void *context, const fc_cluster_record *r) {
+  stream *s = context;
+  cr_assert_eq(r->outcome, FC_OUTCOME_DONE);
+  if (r->request.number >= WARM)
+    fc_batches_add(&s->sojourn, fc_time_to_s(r->request.finish - r->request.arrival));
+}
+
+/* Mean time in a system of n servers, one request at a time each, mean service 1 ms; half its interval. */
+static double sojourn(fc_route route, int64_t n, bool exponential, double rho, uint64_t seed, double *half) {
+  double mean_tokens = exponential ? 1000.5 : 1000;
+  fc_step_coefficients k = {.prefill_token_s = 1e-3 / mean_tokens};
+  fc_step_table *t = linear_table(&k, 1, 1, 1);
+  fc_cluster_def d = cluster_of(t, n, route);
+  d.replica.policy.max_batch = 1;
+  d.replica.policy.token_budget = 10000000;
+  d.replica.block_tokens = 64;
+  d.replica.kv_blocks = 100000000;
+  stream s = {.arrival = fc_rng_keyed(seed, FC_STREAM_ARRIVAL, 0, 0),
+              .size = fc_rng_keyed(seed, FC_STREAM_SIZE, 0, 0),
+              .mean_gap = 1e-3 / rho / (double)n,
+              .n = 400000,
+              .exponential = exponential};
+  d.context = &s;
+  d.record = record;
+  run(&all, &d, &(fc_request_source){&s, peek, take, NULL}, seed);
+  fc_step_table_free(t);
+  *half = fc_batches_half_width(&s.sojourn, 1 - 0.01 / 10);
+  return fc_batches_mean(&s.sojourn);
+}
+
+static void hold(const char *name, double mean, double half, double theory) {
+  cr_assert(fabs(mean - theory) <= half + 1e-4 * theory, "%s: %.6g +- %.2g s, theory %.6g s", name, mean,
+            half, theory);
+  cr_assert(half < 0.1 * theory, "%s: +- %.2g s says little", name, half);
+}
+
+/* A Poisson stream split at random is as many Poisson streams. */
+Test(cluster, random_split_is_independent_queues) {
+  double half, rho = 0.7, mean = sojourn(FC_ROUTE_RANDOM, 5, false, rho, 11, &half);
+  hold("5 x M/D/1", mean, half, 1e-3 * (1 + rho / (2 * (1 - rho))));
+  fc_cluster_result_fini(&all);
+  mean = sojourn(FC_ROUTE_RANDOM, 5, true, rho, 12, &half);
+  hold("5 x M/M/1", mean, half, 1e-3 / (1 - rho));
+  for (size_t i = 0; i < 5; i++) { /* binomial shares, 5 standard deviations */
+    double share = (double)all.by_replica[i].in / (double)all.in;
+    cr_assert(fabs(share - 0.2) < 5 * sqrt(0.2 * 0.8 / (double)all.in), "%g", share);
+  }
+  fc_cluster_result_fini(&all);
+}
+
+/* In turn: gaps of a replica are Erlang-2; E_2/M/1 by its root, E_2/D/1 has none as short. */
+Test(cluster, round_robin_is_erlang_arrivals) {
+  double half, rho = 0.8, mean = sojourn(FC_ROUTE_ROUND_ROBIN, 2, true, rho, 13, &half), sigma = 0.5;
+  /* sigma = A*(mu (1 - sigma)), A* the transform of Erlang-2 gaps of mean 1 / (mu rho) */
+  for (int i = 0; i < 200; i++) {
+    double x = 2 * rho / (2 * rho + 1 - sigma);
+    sigma = x * x;
+  }
+  hold("E_2/M/1", mean, half, 1e-3 / (1 - sigma));
+  cr_assert_leq(all.by_replica[0].in - all.by_replica[1].in, 1);
+  fc_cluster_result_fini(&all);
+}
+
+/* Two M/M/1 behind the shorter queue: between M/M/2, which no router can beat, and a split at random. */
+Test(cluster, shortest_queue_beats_two_choices_beats_turns_beats_chance) {
+  static const fc_route route[] = {FC_ROUTE_LEAST_REQUESTS, FC_ROUTE_TWO_CHOICES, FC_ROUTE_ROUND_ROBIN,
+                                   FC_ROUTE_RANDOM};
+  double before = 0, before_half = 0, rho = 0.9, half;
+  for (size_t i = 0; i < 4; i++) {
+    double mean = sojourn(route[i], 8, true, rho, 14, &half);
+    cr_assert(mean - half > before + before_half, "%s: %g +- %g after %g +- %g", fc_route_name(route[i]),
+              mean, half, before, before_half);
+    before = mean;
+    before_half = half;
+    if (i == 0) { /* M/M/8, Erlang's C */
+      double a = 8 * rho, term = 1, sum = 1;
+      for (int k = 1; k < 8; k++) sum += term *= a / k;
+      term *= a / 8 / (1 - rho);
+      double mm8 = 1e-3 * (1 + term / (sum + term) / (8 * (1 - rho)));
+      cr_assert(mean + half > mm8, "%g below M/M/8's %g", mean, mm8);
+      cr_assert(mean < 2.2 * mm8, "%g, M/M/8 %g", mean, mm8);
+      cr_assert_eq(all.past_idle, 0);
+    } else if (i == 3) {
+      cr_assert_gt(all.past_idle, 0);
+    }
+    fc_cluster_result_fini(&all);
+  }
+}
+
+/* --- symmetry, determinism --- */
+
+static const fc_route EVEN[] = {FC_ROUTE_ROUND_ROBIN, FC_ROUTE_LEAST_REQUESTS, FC_ROUTE_LEAST_TOKENS,
+                                FC_ROUTE_LEAST_WORK,  FC_ROUTE_TWO_CHOICES,    FC_ROUTE_RANDOM};
+
+/* No replica is preferred by its number: equals take turns. */
+Test(cluster, equal_replicas_get_equal_shares) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (size_t k = 0; k < sizeof EVEN / sizeof *EVEN; k++)
+    for (int load = 0; load < 2; load++) { /* nearly idle, busy */
+      fc_cluster_def d = cluster_of(t, 7, EVEN[k]);
+      replica_load l = replica_load_new(21000);
+      random_load(&l, 5, load ? 0.012 : 1);
+      fc_request_source source = replica_load_source(&l);
+      run(&all, &d, &source, 1);
+      for (size_t i = 0; i < 7; i++)
+        cr_assert(fabs((double)all.by_replica[i].in / 3000 - 1) < 0.09, "%s: replica %zu got %llu of 21000",
+                  fc_route_name(EVEN[k]), i, (unsigned long long)all.by_replica[i].in);
+      fc_cluster_result_fini(&all);
+      replica_load_free(&l);
+    }
+  fc_step_table_free(t);
+}
+
+/* Requests by other names are served alike where names decide nothing. */
+Test(cluster, what_a_request_is_called_does_not_matter) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (size_t k = 0; k < 4; k++) {
+    fc_cluster_def d = cluster_of(t, 3, EVEN[k]);
+    replica_load l = replica_load_new(2000), m = replica_load_new(2000);
+    random_load(&l, 8, 0.03);
+    memcpy(m.request, l.request, l.n * sizeof *l.request);
+    for (uint64_t i = 0; i < m.n; i++) m.request[i].number = m.n - 1 - i;
+    watch(&l, &d);
+    fc_request_source source = replica_load_source(&l);
+    run(&all, &d, &source, 1);
+    watch(&m, &d);
+    source = replica_load_source(&m);
+    run(&again, &d, &source, 2); /* nor does the seed */
+    for (uint64_t i = 0; i < l.n; i++) cr_assert_eq(l.record[i].finish, m.record[m.n - 1 - i].finish);
+    fc_cluster_result_fini(&all);
+    fc_cluster_result_fini(&again);
+    replica_load_free(&l);
+    replica_load_free(&m);
+  }
+  fc_step_table_free(t);
+}
+
+Test(cluster, same_seed_same_bytes) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (int route = 0; route < FC_ROUTES; route++) {
+    fc_cluster_def d = cluster_of(t, 5, (fc_route)route);
+    d.replica.prefix_cache = true;
+    d.n_lengths = 2;
+    d.length_below[0] = 150;
+    for (int k = 0; k < 2; k++) {
+      fc_load *load = closed_load(3, 60, 3000, 5);
+      fc_request_source source = fc_load_source(load);
+      run(k ? &again : &all, &d, &source, 1);
+      fc_load_free(load);
+    }
+    cr_assert_eq(memcmp(all.by_replica, again.by_replica, 5 * sizeof *all.by_replica), 0);
+    cr_assert_eq(memcmp(all.by_class, again.by_class, sizeof *all.by_class), 0);
+    cr_assert_eq(memcmp(&all.total.itl, &again.total.itl, sizeof all.total.itl), 0);
+    cr_assert_eq(all.end, again.end);
+    fc_cluster_result_fini(&all);
+    fc_cluster_result_fini(&again);
+  }
+  fc_step_table_free(t);
+}
+
+/* --- routes --- */
+
+/* Sessions stay where their prefix is; spread at random they lose it. */
+Test(cluster, prefix_route_hits_more) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  double hits[2];
+  for (int k = 0; k < 2; k++) {
+    fc_cluster_def d = cluster_of(t, 4, k ? FC_ROUTE_PREFIX : FC_ROUTE_RANDOM);
+    d.replica.prefix_cache = true;
+    d.replica.kv_blocks = 2000;
+    fc_load *load = closed_load(9, 24, 4000, 5);
+    fc_request_source source = fc_load_source(load);
+    run(&all, &d, &source, 1);
+    hits[k] = (double)all.total.cache_hits / (double)all.total.cache_lookups;
+    fc_cluster_result_fini(&all);
+    fc_load_free(load);
+  }
+  cr_assert(hits[1] > 1.3 * hits[0], "%g, at random %g", hits[1], hits[0]);
+  fc_step_table_free(t);
+}
+
+/* Everyone asks for the same prefix: the guard spreads them, without it one replica gets all. */
+Test(cluster, prefix_guard_spreads_a_hot_prefix) {
+  static const uint64_t block[4] = {1, 2, 3, 4};
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  for (int guarded = 0; guarded < 2; guarded++) {
+    fc_cluster_def d = cluster_of(t, 4, FC_ROUTE_PREFIX);
+    d.replica.prefix_cache = true;
+    d.guard_requests = guarded ? 8 : INT64_MAX;
+    replica_load l = replica_load_new(2000);
+    random_load(&l, 4, 0.004);
+    for (uint64_t i = 0; i < l.n; i++) {
+      l.request[i].input_tokens = 140;
+      l.request[i].block = block;
+      l.request[i].block_tokens = 32;
+      l.request[i].n_blocks = 4;
+    }
+    fc_request_source source = replica_load_source(&l);
+    run(&all, &d, &source, 1);
+    uint64_t most = 0, fewest = UINT64_MAX;
+    for (size_t i = 0; i < 4; i++) {
+      if (all.by_replica[i].in > most) most = all.by_replica[i].in;
+      if (all.by_replica[i].in < fewest) fewest = all.by_replica[i].in;
+    }
+    if (guarded)
+      cr_assert(fewest > 200, "fewest %llu", (unsigned long long)fewest);
+    else
+      cr_assert(most > 1990, "most %llu", (unsigned long long)most);
+    fc_cluster_result_fini(&all);
+    replica_load_free(&l);
+  }
+  fc_step_table_free(t);
+}
+
+static void short_and_long(void *context, const fc_cluster_record *r) {
+  uint64_t *wrong = context; /* even replicas take the short, odd ones the long */
+  *wrong += (r->request.input_tokens >= 300) != (r->replica % 2 == 1);
+}
+
+Test(cluster, length_route_keeps_lengths_apart) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  fc_cluster_def d = cluster_of(t, 6, FC_ROUTE_LENGTH);
+  d.n_lengths = 2;
+  d.length_below[0] = 300;
+  uint64_t wrong = 0;
+  d.context = &wrong;
+  d.record = short_and_long;
+  replica_load l = replica_load_new(2000);
+  random_load(&l, 4, 0.02);
+  fc_request_source source = replica_load_source(&l);
+  run(&all, &d, &source, 1);
+  cr_assert_eq(wrong, 0);
+  fc_cluster_result_fini(&all);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
+
+/* Sizes that vary much: who knows them waits less than who counts heads. */
+Test(cluster, predicted_work_beats_counting_requests) {
+  fc_step_coefficients k = {.prefill_token_s = 1e-5};
+  fc_step_table *t = linear_table(&k, 1, 1, 1);
+  double mean[2];
+  for (int by_work = 0; by_work < 2; by_work++) {
+    fc_cluster_def d = cluster_of(t, 6, by_work ? FC_ROUTE_LEAST_WORK : FC_ROUTE_LEAST_REQUESTS);
+    d.replica.policy.max_batch = 1;
+    d.replica.policy.token_budget = 4096;
+    d.replica.kv_blocks = 100000;
+    replica_load l = replica_load_new(20000);
+    random_load(&l, 4, 0.0014);
+    for (uint64_t i = 0; i < l.n; i++) {
+      l.request[i].input_tokens = l.request[i].input_tokens % 10 ? 100 : 4000;
+      l.request[i].output_tokens = 0;
+    }
+    fc_request_source source = replica_load_source(&l);
+    run(&all, &d, &source, 1);
+    mean[by_work] = fc_digest_mean(&all.total.e2e);
+    fc_cluster_result_fini(&all);
+    replica_load_free(&l);
+  }
+  cr_assert(mean[1] < 0.9 * mean[0], "%g, by requests %g", mean[1], mean[0]);
+  fc_step_table_free(t);
+}
+
+/* --- SLO classes --- */
+
+typedef struct {
+  const fc_cluster_def *def;
+  uint64_t within[2], over[2];
+  double ttft[2];
+} tally;
+
+static void count_within(void *context, const fc_cluster_record *r) {
+  tally *s = context;
+  const fc_replica_record *q = &r->request;
+  uint32_t k = q->slo_class;
+  s->over[k]++;
+  if (r->outcome != FC_OUTCOME_DONE) return;
+  double ttft = fc_time_to_s(q->first_token - q->arrival), e2e = fc_time_to_s(q->finish - q->arrival);
+  bool ok = ttft <= s->def->slo[k].ttft_s;
+  if (q->output_tokens > 1) ok = ok && (e2e - ttft) / (q->output_tokens - 1) <= s->def->slo[k].tpot_s;
+  s->within[k] += ok;
+  s->ttft[k] += ttft;
+}
+
+Test(cluster, classes_are_counted_by_their_limits) {
+  static const fc_slo_class slo[] = {{"chat", 0.05, 0.004}, {"batch", INFINITY, 0.01}};
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  fc_cluster_def d = cluster_of(t, 3, FC_ROUTE_LEAST_REQUESTS);
+  d.n_classes = 2;
+  d.slo = slo;
+  tally s = {.def = &d};
+  d.context = &s;
+  d.record = count_within;
+  replica_load l = replica_load_new(4000);
+  random_load(&l, 6, 0.006);
+  for (uint64_t i = 0; i < l.n; i++) l.request[i].slo_class = i % 3 == 0;
+  l.request[5].input_tokens = 100000; /* refused: misses */
+  fc_request_source source = replica_load_source(&l);
+  run(&all, &d, &source, 1);
+  for (size_t k = 0; k < 2; k++) {
+    const fc_cluster_class *c = &all.by_class[k];
+    cr_assert_eq(c->in, s.over[k]);
+    cr_assert_eq(c->within_both, s.within[k]);
+    cr_assert(fabs(c->attainment - (double)s.within[k] / (double)s.over[k]) < 1e-12);
+    cr_assert(fabs(c->goodput_per_s * all.span_s / (double)s.within[k] - 1) < 1e-12);
+    cr_assert(fabs(fc_digest_mean(&c->ttft) * (double)c->done / s.ttft[k] - 1) < 1e-6);
+  }
+  cr_assert_eq(all.by_class[0].refused + all.by_class[1].refused, 1);
+  cr_assert(all.by_class[0].attainment > 0.02 && all.by_class[0].attainment < 0.98, "%g",
+            all.by_class[0].attainment);
+  cr_assert_eq(all.by_class[1].within_ttft, all.by_class[1].done);
+  fc_cluster_result_fini(&all);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
+
+/* --- what is wrong with a definition --- */
+
+static void refused(const fc_cluster_def *bad, const char *word) {
+  char why[256] = "";
+  replica_load l = replica_load_new(1);
+  fc_request_source source = replica_load_source(&l);
+  cr_assert_eq(fc_cluster_run(&all, bad, &source, 1, why), FC_E_DOMAIN, "%s", word);
+  cr_assert(strstr(why, word), "%s: %s", word, why);
+  cr_assert_null(all.by_class);
+  replica_load_free(&l);
+}
+
+Test(cluster, bad_definitions_are_told) {
+  static const fc_slo_class none = {"none", 0, 1};
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  const fc_cluster_def good = cluster_of(t, 1, FC_ROUTE_RANDOM);
+#define BAD(field, value, word)                                                                              \
+  do {                                                                                                       \
+    fc_cluster_def bad = good;                                                                               \
+    bad.scale.on = FC_SCALE_ON_BUSY;                                                                         \
+    bad.field = (value);                                                                                     \
+    refused(&bad, word);                                                                                     \
+  } while (0)
+  BAD(replicas, -1, "replicas");
+  BAD(replicas, 2, "replicas_max");
+  BAD(route, FC_ROUTES, "route");
+  BAD(prefix_share, (double)NAN, "prefix_share");
+  BAD(guard_requests, -1, "guard");
+  BAD(n_lengths, 9, "n_lengths");
+  BAD(length_share[0], 0, "length_share");
+  BAD(scale.on, FC_SCALES, "scale.on");
+  BAD(scale.target, 0, "scale.target");
+  BAD(scale.replicas_min, 2, "replicas_max");
+  BAD(scale.interval_s, 0, "interval_s");
+  BAD(scale.tolerance, (double)NAN, "tolerance");
+  BAD(scale.down_wait_s, -1, "wait");
+  BAD(scale.up_most, -1, "change");
+  BAD(scale.provision_s.min, 1, "provision_s");
+  BAD(failure.mean_s, -1, "failure.mean_s");
+  BAD(failure.shape, 0, "failure.shape");
+  BAD(failure.repair_s.a, (double)NAN, "repair_s");
+  BAD(failure.retry_after_s, (double)INFINITY, "retry_after_s");
+  BAD(weights_bytes, 1, "load_bytes_per_s");
+  BAD(load_extra_s, -1, "cold start");
+  BAD(router_queue_limit, -1, "router_queue_limit");
+  BAD(n_classes, 1, "slo");
+  BAD(timeline_s, -1, "timeline_s");
+  BAD(replica.kv_blocks, 0, "kv_blocks");
+  BAD(replica.role, FC_ROLE_DECODE, "role");
+#undef BAD
+  fc_cluster_def bad = good;
+  bad.n_classes = 1;
+  bad.slo = &none;
+  refused(&bad, "limit");
+  cr_assert_eq(fc_cluster_check(&good, NULL), FC_OK);
+  cr_assert_null(fc_route_name(FC_ROUTES));
+  fc_step_table_free(t);
+}
+
+Test(cluster, a_class_that_is_not_there_is_told) {
+  static const fc_slo_class slo = {"only", 1, 1};
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  fc_cluster_def d = cluster_of(t, 1, FC_ROUTE_RANDOM);
+  d.n_classes = 1;
+  d.slo = &slo;
+  replica_load l = replica_load_new(5);
+  l.request[3].slo_class = 2;
+  fc_request_source source = replica_load_source(&l);
+  char why[256] = "";
+  cr_assert_eq(fc_cluster_run(&all, &d, &source, 1, why), FC_E_DOMAIN);
+  cr_assert(strstr(why, "request 3 is of class 2"), "%s", why);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
