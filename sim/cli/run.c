@@ -13,7 +13,7 @@
 #include "verbs.h"
 
 /* An interrupted program dies of its signal, so that a shell's loop stops too (docs/adr/0006). */
-static int die_of_signal(void) {
+int cli_die_of_signal(void) {
   (void)fputs("fleetcast: interrupted; no results were written\n", stderr);
   fc_stop_die();
   return EXIT_FAILED; /* the signal was blocked */
@@ -27,7 +27,7 @@ static bool is_plain(const char *word) {
              '\0';
 }
 
-static void add_word(fc_text *out, const char *word) {
+void cli_add_word(fc_text *out, const char *word) {
   fc_text_add(out, " ");
   if (is_plain(word)) {
     fc_text_add(out, word);
@@ -44,19 +44,19 @@ static void add_word(fc_text *out, const char *word) {
 }
 
 /* Without folders: the scenario's is a data folder, the results' does not matter. */
-static void add_command(fc_text *out, const settings *s) {
+void cli_add_command(fc_text *out, const char *name, const settings *s) {
   const char *path = s->operand.item[0], *slash = strrchr(path, '/');
-  fc_text_add(out, "fleetcast run");
-  add_word(out, slash ? slash + 1 : path);
+  fc_text_printf(out, "fleetcast %s", name);
+  cli_add_word(out, slash ? slash + 1 : path);
   if (s->has_seed) fc_text_printf(out, " --seed %" PRIu64, s->seed);
   for (size_t i = 0; i < s->set.n; i++) {
     fc_text_add(out, " --set");
-    add_word(out, s->set.item[i]);
+    cli_add_word(out, s->set.item[i]);
   }
 }
 
 /* "out/NAME"; a name that is no folder's becomes one. */
-static void add_folder(fc_text *out, const settings *s, const char *name) {
+void cli_add_folder(fc_text *out, const settings *s, const char *name) {
   if (s->out) {
     fc_text_add(out, s->out);
     return;
@@ -77,7 +77,7 @@ static int simulate(fc_fleet_result **result, const fc_fleet_def *def, uint64_t 
   fc_status status = fc_fleet_run(result, def, &options, why);
   cli_progress_clear(&p);
   if (status == FC_OK) return EXIT_OK;
-  if (status == FC_E_CANCELLED) return die_of_signal();
+  if (status == FC_E_CANCELLED) return cli_die_of_signal();
   const char *law = status == FC_E_LAW && *result ? fc_fleet_result_law(*result) : NULL;
   (void)fprintf(stderr, "fleetcast: %s: %s%s%s\n", def->name, fc_status_text(status), law || *why ? ": " : "",
                 law ? law : why);
@@ -98,7 +98,7 @@ static int write_results(const fc_fleet_result *result, const fc_input *input, c
   fc_status status = fc_report_write(folder, result, input, &options, why);
   switch (status) {
   case FC_OK: break;
-  case FC_E_CANCELLED: return die_of_signal();
+  case FC_E_CANCELLED: return cli_die_of_signal();
   case FC_E_IO:
     (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", why, strerror(errno));
     return EXIT_IO;
@@ -132,8 +132,8 @@ int cli_run(const settings *s) {
   if (code == EXIT_OK) {
     const fc_fleet_def *def = fc_input_fleet(input);
     uint64_t seed = s->has_seed ? s->seed : def->seed;
-    add_folder(&folder, s, def->name);
-    add_command(&command, s);
+    cli_add_folder(&folder, s, def->name);
+    cli_add_command(&command, "run", s);
     code = fc_text_status(&folder) || fc_text_status(&command) ? EXIT_FAILED : EXIT_OK;
     fc_stop_catch();
     if (code == EXIT_OK) code = simulate(&result, def, seed, s);

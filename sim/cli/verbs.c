@@ -29,6 +29,19 @@ static const option run_options[] = {
     HELP,
 };
 
+static const option serve_options[] = {
+    {"trace", "FILE", "recorded requests instead of the file's own", AT(trace), OPTION_TEXT, 0},
+    {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
+    {"seed", "N", "of the random streams (default: the file's)", AT(seed), OPTION_SEED, 0},
+    {"requests", NULL, "write requests.csv too: a row a request", AT(requests), OPTION_FLAG, 0},
+    {"timeline", NULL, "write timeline.csv too: a row a stretch of iterations", AT(timeline), OPTION_FLAG, 0},
+    SET,
+    DATA,
+    {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
 static const option check_options[] = {
     SET, DATA, {"quiet", NULL, "only what is wrong", AT(quiet), OPTION_FLAG, 'q'}, COLOR, HELP,
 };
@@ -93,15 +106,43 @@ static const option predict_options[] = {
     HELP,
 };
 
+static const option validate_options[] = {
+    {"out", "FILE.csv", "the cases with predictions, their 90 % intervals and reasons behind", AT(out),
+     OPTION_TEXT, 'o'},
+    JOBS,
+    DATA,
+    {"quiet", NULL, "no progress", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
 static const option help_options[] = {HELP};
 
 #define OPTIONS(table) .n_options = sizeof(table) / sizeof *(table), .options = (table)
+
+static const char validate_notes[] = "CASES.csv has the columns of public serving measurements: model, "
+                                     "system, backend, gemm_quant, moe_quant,\n"
+                                     "mode (agg or disagg), isl, osl, concurrency, tp, attention_dp, moe_tp, "
+                                     "moe_ep, n_gpus, ttft_ms, tpot_ms, and\n"
+                                     "prefill_* and decode_* where the two are apart.  Each is run request "
+                                     "by request (docs/validate.md#truth); a case\n"
+                                     "that cannot be modelled is a row with a reason.\n";
 
 static const char run_notes[] =
     "SCENARIO.yaml may be - for stdin.  A page of results goes to stdout; DIR gets timeseries.csv,\n"
     "summary.csv, split.csv, jobs.csv, events.csv, serving.csv, training.csv and manifest.yaml\n"
     "(docs/csv.md), all or none.  Same scenario and seed, same bytes.\n\n"
     "  fleetcast run scenarios/baseline.yaml -o out/baseline --set 'services[0].slo.tpot=20 ms'\n";
+
+static const char serve_notes[] =
+    "SERVE.yaml may be - for stdin; it describes a deployment and a load (docs/serve.md).  A page of answers "
+    "goes to\nstdout; DIR gets latency.csv, summary.csv, breakdown.csv and manifest.yaml (docs/csv.md), all "
+    "or "
+    "none.\n"
+    "TTFT: first token - arrival; TPOT: (last - first token) / (output tokens - 1); ITL: each gap between "
+    "two "
+    "tokens;\nE2E: last token - arrival.  Every percentile comes with its 95 % interval.\n\n"
+    "  fleetcast serve scenarios/serve/llama-2-7b-a100.yaml --set load.rate='4 /s'\n";
 
 static const char bench_notes[] =
     "Every kernel is checked on fresh random data against a double-precision reference, then timed "
@@ -137,6 +178,14 @@ const verb cli_verbs[] = {
      OPTIONS(run_options),
      .run = cli_run,
      .notes = run_notes},
+    {.name = "serve",
+     .operands = "SERVE.yaml",
+     .summary = "request-level simulation of a deployment",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(serve_options),
+     .run = cli_serve,
+     .notes = serve_notes},
     {.name = "check",
      .operands = "FILE.yaml...",
      .summary = "validate input files of any kind; diagnostics only",
@@ -179,7 +228,7 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_schema,
-     .notes = "KIND is device, model, profile, shape or scenario.\n"},
+     .notes = "KIND is device, model, profile, shape, scenario or serve.\n"},
     {.name = "explain",
      .operands = "KEY",
      .summary = "what a key of an input file means: unit, default, range",
@@ -199,9 +248,15 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_help},
-    {.name = "serve", .operands = "", .summary = "request-level simulation of a deployment"},
     {.name = "train", .operands = "", .summary = "one training run: step time, memory, goodput, cost"},
-    {.name = "validate", .operands = "", .summary = "measured serving cases against the shipped profiles"},
+    {.name = "validate",
+     .operands = "CASES.csv",
+     .summary = "measured serving cases against the shipped profiles",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(validate_options),
+     .run = cli_validate,
+     .notes = validate_notes},
     {.name = "plan", .operands = "", .summary = "search plans and devices under objectives and budgets"},
     {.name = "ensemble", .operands = "", .summary = "many runs: uncertainty"},
     {.name = "merge", .operands = "", .summary = "merge the shards of an ensemble"},

@@ -8,11 +8,13 @@
 #include "options.h"
 
 int cli_run(const settings *s);
+int cli_serve(const settings *s);
 int cli_check(const settings *s);
 int cli_bench(const settings *s);
 int cli_fit(const settings *s);
 int cli_calibrate(const settings *s);
 int cli_predict(const settings *s);
+int cli_validate(const settings *s);
 int cli_schema(const settings *s);
 int cli_explain(const settings *s);
 int cli_version(const settings *s);
@@ -33,5 +35,15 @@ void cli_data_free(data_dirs *d);
 /* Loads `path` ("-": stdin) and shows what there is to tell.  @return an exit status */
 int cli_load(fc_input **out, const char *path, fc_input_kind expect, const data_dirs *data,
              const settings *s);
+
+/* --- verbs that write a folder (run.c) --- */
+
+/* An interrupted program dies of its signal, so that a shell's loop stops too (docs/adr/0006). */
+int cli_die_of_signal(void);
+/* The command, to type again; without folders: the input's is a data folder, the results' does not matter. */
+void cli_add_command(fc_text *out, const char *name, const settings *s);
+void cli_add_word(fc_text *out, const char *word);
+/* "out/NAME"; a name that is no folder's becomes one. */
+void cli_add_folder(fc_text *out, const settings *s, const char *name);
 
 #endif

@@ -143,10 +143,12 @@ static void rope(const fc_layer *l, double queries, double keys, double cached, 
         &(fc_op){.id = FC_OP_ROPE_B, .dtype = FC_DTYPE_BF16, .m = l->tokens, .n = queries + keys}, count);
 }
 
-/* Over all heads: ranks exchange two sums of squares a token. */
+/* Over all heads: ranks exchange two sums of squares a token, so that summing and scaling are kernels of
+ * their own. */
 static void qk_norm(const fc_layer *l, double queries, double keys, double count) {
-  norm(l, FC_OP_NORM, l->tokens, queries, count);
-  norm(l, FC_OP_NORM, l->tokens, keys, count);
+  double passes = l->tp > 1 ? 2 : 1;
+  norm(l, FC_OP_NORM, l->tokens, queries, passes * count);
+  norm(l, FC_OP_NORM, l->tokens, keys, passes * count);
   if (!(l->tp > 1)) return;
   fc_op op = {.id = FC_OP_ALL_REDUCE, .dtype = FC_DTYPE_BF16, .ranks = l->tp, .domain = l->domain};
   op.payload_bytes = 2 * 4 * l->tokens;

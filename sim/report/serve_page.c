@@ -46,7 +46,10 @@ static void add_head(fc_text *out, const fc_serve_answer *a) {
 /* "12.3", three digits or so. */
 static void number(char out[SI_TEXT], double v) {
   double m = fabs(v);
-  (void)snprintf(out, SI_TEXT, "%.*f", m < 0.9995 ? 3 : m < 9.995 ? 2 : m < 99.95 ? 1 : 0, v);
+  if (m >= 999999.5)
+    (void)snprintf(out, SI_TEXT, "%.2e", v);
+  else
+    (void)snprintf(out, SI_TEXT, "%.*f", m < 0.9995 ? 3 : m < 9.995 ? 2 : m < 99.95 ? 1 : 0, v);
 }
 
 static void lengths_row(sheet *g, const char *name, const fc_load_lengths *l) {
@@ -76,6 +79,9 @@ static void add_load(fc_text *out, const fc_serve_answer *a) {
   lengths_row(&g, "input", &l->input);
   lengths_row(&g, "output", &l->output);
   fc_sheet_print(&g, out);
+  if (l->cut) fc_text_printf(out, "shortened to input_max or output_max: %" PRIu64 " requests\n", l->cut);
+  if (l->sessions_short)
+    fc_text_printf(out, "sessions that ended at context_max: %" PRIu64 "\n", l->sessions_short);
 }
 
 /* --- latency --- */
@@ -85,7 +91,9 @@ static void interval_cell(sheet *g, const fc_interval *v, double scale) {
   number(value, scale * v->value);
   number(low, scale * v->low);
   number(high, scale * v->high);
-  if (!v->known)
+  if (v->value < 0)
+    fc_sheet_cell(g, "-");
+  else if (!v->known)
     fc_sheet_cell(g, "%s [?]", value);
   else
     fc_sheet_cell(g, "%s [%s, %s]", value, low, v->closed ? high : "?");

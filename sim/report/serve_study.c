@@ -160,13 +160,15 @@ void fc_study_go_on(fc_study *s) {
 void fc_study_end(fc_study *s, const fc_digest *gaps) {
   s->looked = (size_t)(s->over / s->size);
   s->rest = s->over % s->size != 0;
-  if (!gaps) return;
-  s->gaps_whole = !s->gaps_known;
-  if (s->gaps_whole) { /* no batches of it: only the whole is known */
-    s->gaps[0] = *gaps;
-    return;
-  }
-  if (s->rest) cut_gaps(s, s->looked, gaps);
+  if (gaps && s->gaps_known && s->rest)
+    cut_gaps(s, s->looked, gaps);
+  else if (gaps && !s->gaps_known)
+    fc_study_gaps(s, gaps);
+}
+
+void fc_study_gaps(fc_study *s, const fc_digest *gaps) {
+  s->gaps_whole = true;
+  s->gaps[0] = *gaps;
 }
 
 /* --- what is looked at --- */
@@ -218,6 +220,7 @@ static fc_interval interval(const fc_study *s, fc_latency latency, double p) {
   double batch[FC_BATCHES];
   size_t n = 0;
   const fc_digest *d = pooled(s, latency);
+  if (!d->n) return (fc_interval){.value = -1, .low = -1, .high = -1};
   double value = p > 0 ? fc_digest_quantile(d, p) : fc_digest_mean(d);
   for (size_t i = fc_study_first(s); i < s->looked; i++) {
     const fc_digest *one = digest(s, latency, i);
@@ -225,7 +228,7 @@ static fc_interval interval(const fc_study *s, fc_latency latency, double p) {
   }
   if (latency == FC_LATENCY_ITL && s->gaps_whole) n = 0;
   fc_interval v = from_batches(value, batch, n);
-  if (v.known && p > 0 && latency != FC_LATENCY_ITL && d->n) order_statistic(&v, d, p);
+  if (v.known && p > 0 && latency != FC_LATENCY_ITL) order_statistic(&v, d, p);
   return v;
 }
 

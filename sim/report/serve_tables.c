@@ -97,7 +97,10 @@ void fc_serve_timeline_row(table *t, const fc_replica_stretch *s) {
 /* --- latency.csv --- */
 
 static void put_interval(table *t, const fc_interval *v) {
-  fc_table_number(t, v->value);
+  if (v->value < 0)
+    fc_table_text(t, "");
+  else
+    fc_table_number(t, v->value);
   if (v->known)
     fc_table_number(t, v->low);
   else
@@ -184,6 +187,7 @@ static void put_requests(table *t, const fc_serve_answer *a) {
   put(t, "load_gap_cv", "", a->load.gap_cv, "");
   put(t, "input_tokens_mean", "", a->load.input.mean, "tokens");
   put(t, "output_tokens_mean", "", a->load.output.mean, "tokens");
+  put(t, "requests_cut", "", (double)a->load.cut, "requests");
   put(t, "cached_tokens", "", (double)first->cached_tokens, "tokens");
   put(t, "prefilled_tokens", "", (double)first->prefilled_tokens, "tokens");
   put(t, "preemptions", "", (double)(a->result->preemptions + (a->prefill ? a->prefill->preemptions : 0)),
@@ -191,15 +195,17 @@ static void put_requests(table *t, const fc_serve_answer *a) {
   put(t, "recomputed_tokens", "", (double)a->result->recomputed_tokens, "tokens");
 }
 
-static void put_instance(table *t, const char *of, const fc_replica_result *r, int64_t kv_blocks) {
+static void put_instance(table *t, const char *of, const fc_replica_result *r, int64_t kv_blocks,
+                         int64_t replicas) {
+  double n = (double)replicas; /* peaks are of one of them, capacity and time of all */
   put(t, "iterations", of, (double)r->iterations, "");
-  put(t, "busy_share", of, r->span_s > 0 ? r->busy_s / r->span_s : 0, "");
+  put(t, "busy_share", of, r->span_s > 0 ? r->busy_s / r->span_s / n : 0, "");
   put(t, "batch_mean", of, r->batch_mean, "requests");
   put(t, "batch_peak", of, r->batch_peak, "requests");
   put(t, "queue_mean", of, r->queue_mean, "requests");
   put(t, "kv_capacity", of, (double)kv_blocks, "blocks");
   put(t, "kv_mean_share", of, r->kv_mean / (double)kv_blocks, "");
-  put(t, "kv_peak_share", of, r->kv_peak / (double)kv_blocks, "");
+  put(t, "kv_peak_share", of, n * r->kv_peak / (double)kv_blocks, "");
   put(t, "step_table_error", of, r->table_error, "");
 }
 
@@ -211,12 +217,12 @@ void fc_serve_summary_table(table *t, const fc_serve_answer *a) {
   put(t, "devices", "", (double)a->devices, "devices");
   if (a->prefill) {
     put(t, "devices", "prefill", (double)a->prefill_devices, "devices");
-    put_instance(t, "prefill", a->prefill, a->prefill_kv_blocks);
-    put_instance(t, "decode", a->result, a->kv_blocks);
+    put_instance(t, "prefill", a->prefill, a->prefill_kv_blocks, a->def->apart->prefill_replicas);
+    put_instance(t, "decode", a->result, a->kv_blocks, a->def->apart->decode_replicas);
     put(t, "transfer_mean", "", a->transfer_mean_s, "s");
     put(t, "link_utilisation", "", a->link_utilisation, "");
   } else {
-    put_instance(t, "whole", a->result, a->kv_blocks);
+    put_instance(t, "whole", a->result, a->kv_blocks, 1);
   }
   put(t, "device_power", "", fc_serve_watts(a), "W");
   if (a->price_usd_per_s > 0) put(t, "device_price", "", 3600 * a->price_usd_per_s, "USD/h");

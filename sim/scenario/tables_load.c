@@ -311,7 +311,7 @@ static void check_traffic(fc_reader *r, void *object, const fc_node *map) {
   if (t->until_s > 0 && t->until_s <= t->from_s)
     (void)fc_reader_error(r, fc_node_find(map, "until"), "'until' is not after 'from'");
   bool gaps = t->arrive == FC_SERVE_ARRIVE_GAMMA || t->arrive == FC_SERVE_ARRIVE_WEIBULL;
-  if (fc_node_find(map, "cv") && !gaps)
+  if (fc_node_find(map, "cv") && !gaps && (t->arrival_cv < 1 || t->arrival_cv > 1))
     (void)fc_reader_key_error(r, fc_node_find(map, "cv"), "'cv' belongs to 'arrive' gamma or weibull");
 }
 

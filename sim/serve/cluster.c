@@ -102,31 +102,21 @@ fc_status fc_cluster_check(const fc_cluster_def *def, char *why) {
   return FC_E_DOMAIN;
 }
 
-/* --- races --- */
-
 fc_status fc_race_init(fc_race *race, uint32_t n) {
   race->leaves = 1;
   while (race->leaves < n) race->leaves *= 2;
   race->node = malloc(2 * (size_t)race->leaves * sizeof *race->node);
   if (!race->node) return FC_E_NOMEM;
-  for (uint32_t i = 0; i < race->leaves; i++) race->node[race->leaves + i] = (fc_entry){FC_TIME_MAX, i};
+  for (uint32_t i = 0; i < race->leaves; i++) race->node[race->leaves + i] = (fc_entry){INT64_MAX, i};
   for (uint32_t i = race->leaves; i-- > 1;) race->node[i] = race->node[2 * (size_t)i];
   return FC_OK;
-}
-
-void fc_race_set(fc_race *race, uint32_t number, fc_time at) {
-  fc_entry *node = race->node;
-  uint32_t i = race->leaves + number;
-  if (node[i].at == at) return;
-  node[i].at = at;
-  for (i /= 2; i; i /= 2)
-    node[i] = node[2 * (size_t)i + (node[2 * (size_t)i].at > node[2 * (size_t)i + 1].at)];
 }
 
 /* --- making --- */
 
 /* Each replica is of one class of lengths, so that among the first k all have their share. */
 static void share_lengths(fc_cluster *c) {
+  if (c->def.route != FC_ROUTE_LENGTH) return;
   double total = 0, given[FC_LENGTHS_MAX] = {0};
   for (int k = 0; k < c->def.n_lengths; k++) total += c->def.length_share[k];
   for (uint32_t i = 0; i < c->n; i++) {
@@ -151,17 +141,19 @@ static fc_status make_arrays(fc_cluster *c) {
   o->by_class = calloc(o->n_classes, sizeof *o->by_class);
   c->node = calloc(c->n, sizeof *c->node);
   c->serving = calloc(c->n, sizeof *c->serving);
-  c->key = calloc(c->n, sizeof *c->key);
   c->outstanding = calloc(c->n, sizeof *c->outstanding);
   c->slo_ns = calloc(2 * o->n_classes, sizeof *c->slo_ns);
-  if (!o->by_replica || !o->by_class || !c->node || !c->serving || !c->key || !c->outstanding || !c->slo_ns)
+  if (!o->by_replica || !o->by_class || !c->node || !c->serving || !c->outstanding || !c->slo_ns)
     return FC_E_NOMEM;
   for (size_t i = 0; i < o->n_classes; i++) {
     c->slo_ns[2 * i] = c->def.n_classes ? 1e9 * c->def.slo[i].ttft_s : (double)INFINITY;
     c->slo_ns[2 * i + 1] = c->def.n_classes ? 1e9 * c->def.slo[i].tpot_s : (double)INFINITY;
   }
   fc_status status = fc_race_init(&c->steps, c->n);
-  return status == FC_OK ? fc_race_init(&c->life, c->n) : status;
+  if (status == FC_OK) status = fc_race_init(&c->life, c->n);
+  int loads = !fc_route_needs_load(c->def.route) ? 0 : c->def.route == FC_ROUTE_LENGTH ? c->def.n_lengths : 1;
+  for (int k = 0; k < loads && status == FC_OK; k++) status = fc_race_init(&c->load[k], c->n);
+  return status;
 }
 
 static fc_status make_replicas(fc_cluster *c) {
@@ -173,7 +165,6 @@ static fc_status make_replicas(fc_cluster *c) {
     node->cluster = c;
     node->number = i;
     node->since = c->now;
-    c->key[i] = FC_NOT_SERVING;
     d.context = node;
     fc_status status = fc_replica_new(&node->replica, &d, c->seed, i);
     if (status != FC_OK) return status;
@@ -188,6 +179,7 @@ static void start(fc_cluster *c) {
   c->counted = c->out->start = c->now;
   c->count[FC_REPLICA_OFF] = c->n;
   c->dynamic = d->scale.on != FC_SCALE_NONE || d->failure.mean_s > 0;
+  c->digests = c->dynamic || d->n_classes > 1;
   double load_s = d->load_extra_s + (d->weights_bytes > 0 ? d->weights_bytes / d->load_bytes_per_s : 0);
   c->load_ns = fc_time_from_s(load_s);
   c->last_change = -1;
@@ -200,7 +192,7 @@ static void start(fc_cluster *c) {
 /* --- running --- */
 
 static fc_time next_control(const fc_cluster *c) {
-  fc_time at = fc_race_first(&c->life).at, retry = fc_retry_next(c);
+  fc_time at = fc_race_first(&c->life).value, retry = fc_retry_next(c);
   if (c->next_scale < at) at = c->next_scale;
   if (c->next_sample < at) at = c->next_sample;
   return retry < at ? retry : at;
@@ -209,8 +201,8 @@ static fc_time next_control(const fc_cluster *c) {
 static void control(fc_cluster *c, fc_time at) {
   c->now = at;
   fc_entry life = fc_race_first(&c->life);
-  if (life.at == at)
-    fc_life_change(c, &c->node[life.number]);
+  if (life.value == at)
+    fc_life_change(c, &c->node[fc_entry_number(life)]);
   else if (c->next_scale == at)
     fc_scale_now(c);
   else if (c->next_sample == at)
@@ -225,9 +217,9 @@ static void control(fc_cluster *c, fc_time at) {
 }
 
 static void step(fc_cluster *c, fc_entry first) {
-  fc_node *node = &c->node[first.number];
-  c->now = first.at;
-  fc_status status = fc_replica_advance(node->replica, first.at + 1);
+  fc_node *node = &c->node[fc_entry_number(first)];
+  c->now = first.value;
+  fc_status status = fc_replica_advance(node->replica, first.value + 1);
   if (status != FC_OK) c->status = status;
   fc_node_refresh(c, node);
   fc_leave_if_drained(c, node);
@@ -248,13 +240,13 @@ static void all_events(fc_cluster *c) {
       arrival = FC_TIME_MAX;
     }
     fc_entry first = fc_race_first(&c->steps);
-    fc_time at = arrival < first.at ? arrival : first.at,
+    fc_time at = arrival < first.value ? arrival : first.value,
             other = c->dynamic ? next_control(c) : c->next_sample;
     if (other <= at && other < FC_TIME_MAX)
       control(c, other);
     else if (at == FC_TIME_MAX)
       c->status = stuck(c);
-    else if (arrival <= first.at)
+    else if (arrival <= first.value)
       fc_arrive(c);
     else
       step(c, first);
@@ -267,11 +259,11 @@ static void fini(fc_cluster *c) {
   free(c->passage);
   free(c->node);
   free(c->serving);
-  free(c->key);
   free(c->outstanding);
   free(c->slo_ns);
   free(c->steps.node);
   free(c->life.node);
+  for (int k = 0; k < FC_LENGTHS_MAX; k++) free(c->load[k].node);
 }
 
 void fc_cluster_result_fini(fc_cluster_result *result) {

@@ -224,6 +224,7 @@ void fc_sample_now(fc_cluster *c) {
   c->next_sample = fc_after(c->now, fc_time_from_s(c->def.timeline_s));
   fc_cluster_sample s = {.at = c->now,
                          .at_router = (int64_t)c->at_router.n,
+                         .retrying = (int64_t)c->retries.n,
                          .in = c->out->in,
                          .done = c->out->done,
                          .refused = c->out->refused,

@@ -7,11 +7,12 @@
 /** Inside of a cluster: its replicas by number, what happens to them next in two races, requests that must be
  *  remembered because they may come again or wait for a replica. */
 
-/* The earliest of n times, of equals the lowest number: a tree of winners. */
+/* The least of n values, of equals the one of lower rank: a tree of winners. */
 typedef struct fc_entry {
-  fc_time at;
-  uint32_t number;
+  int64_t value;
+  uint64_t rank; /* any, above the number in its low bits */
 } fc_entry;
+enum { FC_NUMBER_BITS = 20 };
 typedef struct fc_race {
   fc_entry *node; /* [2 leaves], the winner at 1 */
   uint32_t leaves;
@@ -30,7 +31,8 @@ typedef struct fc_node {
   fc_time busy_since, busy_ns; /* in this interval of the scaler */
   uint64_t wishes, starts, failures;
   uint64_t in, done, refused, lost;
-  int64_t work; /* predicted [ns] of what it was given, FC_ROUTE_LEAST_WORK */
+  uint64_t turn; /* when it was last given one */
+  int64_t work;  /* predicted [ns] of what it was given, FC_ROUTE_LEAST_WORK */
 } fc_node;
 
 /* A request under way, where it may have to be given again. */
@@ -47,8 +49,6 @@ typedef struct fc_queue {
   uint64_t first, last, n;
 } fc_queue;
 
-#define FC_NOT_SERVING (INT64_MAX / 2)
-
 typedef struct fc_cluster {
   fc_cluster_def def;
   const fc_request_source *source;
@@ -61,12 +61,14 @@ typedef struct fc_cluster {
   fc_node *node;
   uint32_t n, n_serving, n_idle; /* idle: of those that serve */
   uint32_t *serving;
-  int64_t *key;         /* [n] load as the route counts it; FC_NOT_SERVING */
-  int64_t *outstanding; /* [n] requests given and not over */
-  fc_race steps, life;  /* ends of iterations; changes of condition */
+  int64_t *outstanding;         /* [n] requests given and not over */
+  fc_race load[FC_LENGTHS_MAX]; /* of those that serve, as the route counts it; by length; may be unmade */
+  uint64_t turn;                /* requests given so far: who waited longest comes first of equals */
+  fc_race steps, life;          /* ends of iterations; changes of condition */
   uint32_t cursor;
   double *slo_ns; /* [2 n_classes] ttft, tpot */
 
+  bool digests; /* kept by class; else they are those of the replicas */
   bool dynamic; /* replicas come and go: passages are kept */
   fc_passage *passage;
   uint64_t passages; /* a power of two */
@@ -87,16 +89,38 @@ static inline bool fc_serves(const fc_node *node) {
   return node->condition == FC_REPLICA_UP;
 }
 
+static inline uint32_t fc_entry_number(fc_entry e) {
+  return (uint32_t)(e.rank & ((UINT64_C(1) << FC_NUMBER_BITS) - 1));
+}
+
+/* All INT64_MAX. */
+FC_NODISCARD
 fc_status fc_race_init(fc_race *race, uint32_t n);
-void fc_race_set(fc_race *race, uint32_t number, fc_time at);
 static inline fc_entry fc_race_first(const fc_race *race) {
   return race->node[1];
+}
+static inline void fc_race_set_ranked(fc_race *race, uint32_t number, int64_t value, uint64_t turn) {
+  fc_entry *node = race->node, best = {value, (turn << FC_NUMBER_BITS) | number};
+  size_t i = (size_t)race->leaves + number;
+  if (node[i].value == value && node[i].rank == best.rank) return;
+  for (node[i] = best; i > 1; node[i] = best) { /* by masks: a branch here would be a coin toss */
+    fc_entry other = node[i ^ 1];
+    uint64_t beaten = (uint64_t)(other.value < best.value) |
+                      ((uint64_t)(other.value == best.value) & (uint64_t)(other.rank < best.rank));
+    best.value ^= (best.value ^ other.value) & -(int64_t)beaten;
+    best.rank ^= (best.rank ^ other.rank) & -beaten;
+    i /= 2;
+  }
+}
+static inline void fc_race_set(fc_race *race, uint32_t number, int64_t value) {
+  fc_race_set_ranked(race, number, value, 0);
 }
 
 /* --- routing (cluster_route.c) --- */
 
 /* @pre one serves */
 uint32_t fc_route_choose(fc_cluster *c, const fc_request *q, uint32_t attempt);
+bool fc_route_needs_load(fc_route route);
 /* Its load has changed. */
 void fc_route_refresh(fc_cluster *c, fc_node *node);
 /* Predicted time of a request, or of its prompt [ns], >= 1. */

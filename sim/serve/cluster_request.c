@@ -235,12 +235,14 @@ static void count_done(fc_cluster *c, const fc_replica_record *r) {
   fc_cluster_class *k = &c->out->by_class[r->slo_class];
   double first = (double)(r->first_token - r->arrival), all = (double)(r->finish - r->arrival);
   bool ttft = first <= c->slo_ns[2 * (size_t)r->slo_class], tpot = true;
-  fc_digest_add(&k->ttft, first, 1);
-  fc_digest_add(&k->e2e, all, 1);
+  if (c->digests) {
+    fc_digest_add(&k->ttft, first, 1);
+    fc_digest_add(&k->e2e, all, 1);
+  }
   if (r->output_tokens > 1) {
     double each = (all - first) / (double)(r->output_tokens - 1);
     tpot = each <= c->slo_ns[2 * (size_t)r->slo_class + 1];
-    fc_digest_add(&k->tpot, each, 1);
+    if (c->digests) fc_digest_add(&k->tpot, each, 1);
   }
   k->done++;
   k->within_ttft += ttft;

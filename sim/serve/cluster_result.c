@@ -177,6 +177,10 @@ static void fill_total(const fc_cluster *c) {
     const fc_replica *r = c->node[i].replica;
     add_result(t, r->result, steps > 0 ? (double)r->decode_steps / steps : 0);
     t->energy_j += o->by_replica[i].energy_j;
+    if (c->digests) continue;
+    fc_digest_merge(&o->by_class[0].ttft, &r->result->ttft);
+    fc_digest_merge(&o->by_class[0].tpot, &r->result->tpot);
+    fc_digest_merge(&o->by_class[0].e2e, &r->result->e2e);
   }
   for (size_t i = 0; i < o->n_classes; i++) {
     fill_class(&o->by_class[i], o->span_s);

@@ -41,39 +41,40 @@ void fc_route_learn(fc_cluster *c, uint32_t input, uint32_t output) {
   double n = (double)(c->out->done);
   if (c->out->done % 64 != 1) return; /* the mean moves slowly */
   c->mean_ns = (int64_t)(1e9 * c->mean_out / n * token_s(c, (c->mean_in + 0.5 * c->mean_out) / n));
+  for (uint32_t i = 0; i < c->n; i++) fc_route_refresh(c, &c->node[i]);
 }
 
 /* --- choices --- */
 
+bool fc_route_needs_load(fc_route route) {
+  return route != FC_ROUTE_ROUND_ROBIN && route != FC_ROUTE_RANDOM && route != FC_ROUTE_TWO_CHOICES;
+}
+
 void fc_route_refresh(fc_cluster *c, fc_node *node) {
-  int64_t *key = &c->key[node->number];
-  if (!fc_serves(node)) {
-    *key = FC_NOT_SERVING;
-  } else if (c->def.route == FC_ROUTE_LEAST_TOKENS) { /* then requests, of which there are below 2^20 */
-    *key = fc_replica_now(node->replica).waiting_tokens * (INT64_C(1) << 20) + c->outstanding[node->number];
-  } else {
-    *key = c->def.route == FC_ROUTE_LEAST_WORK ? node->work : c->outstanding[node->number];
-  }
+  if (!fc_route_needs_load(c->def.route)) return;
+  int64_t requests = c->outstanding[node->number], load = requests;
+  if (!fc_serves(node))
+    load = INT64_MAX;
+  else if (c->def.route == FC_ROUTE_LEAST_TOKENS) /* then requests, of which there are below 2^20 */
+    load += fc_replica_now(node->replica).waiting_tokens * (INT64_C(1) << 20);
+  else if (c->def.route == FC_ROUTE_LEAST_WORK)
+    load = node->work + c->mean_ns * requests;
+  fc_race_set_ranked(&c->load[node->length], node->number, load, node->turn);
 }
 
 static uint32_t next_of(const fc_cluster *c, uint32_t i) {
   return i + 1 < c->n ? i + 1 : 0;
 }
 
-/* Least loaded, from the cursor on; of those that take prompts of a length, or all (-1). */
+/* Least loaded; of those that take prompts of a length, if there are any. */
 static uint32_t least(const fc_cluster *c, int length) {
-  uint32_t best = UINT32_MAX;
-  int64_t load = FC_NOT_SERVING;
-  for (int half = 0; half < 2; half++) {
-    uint32_t from = half ? 0 : c->cursor, to = half ? c->cursor : c->n;
-    for (uint32_t i = from; i < to; i++) {
-      int64_t k = c->key[i] + c->mean_ns * c->outstanding[i];
-      if (k >= load || (length >= 0 && c->node[i].length != length)) continue;
-      load = k;
-      best = i;
+  fc_entry best = fc_race_first(&c->load[length]);
+  if (best.value == INT64_MAX)
+    for (int k = 0; k < FC_LENGTHS_MAX && c->load[k].node; k++) {
+      fc_entry e = fc_race_first(&c->load[k]);
+      if (e.value < best.value || (e.value == best.value && e.rank < best.rank)) best = e;
     }
-  }
-  return best;
+  return fc_entry_number(best);
 }
 
 static uint32_t draw(fc_rng *rng, uint32_t n) {
@@ -102,7 +103,7 @@ static uint32_t round_robin(const fc_cluster *c) {
 }
 
 static uint32_t longest_prefix(const fc_cluster *c, const fc_request *q) {
-  uint32_t emptiest = least(c, -1), best = emptiest;
+  uint32_t emptiest = least(c, 0), best = emptiest;
   int64_t most = 0, hit = 0;
   for (uint32_t s = 0; s < c->n_serving; s++)
     if (c->outstanding[c->serving[s]] > most) most = c->outstanding[c->serving[s]];
@@ -123,8 +124,7 @@ static uint32_t longest_prefix(const fc_cluster *c, const fc_request *q) {
 static uint32_t by_length(const fc_cluster *c, const fc_request *q) {
   int length = 0;
   while (length < c->def.n_lengths - 1 && q->input_tokens >= c->def.length_below[length]) length++;
-  uint32_t i = least(c, length);
-  return i != UINT32_MAX ? i : least(c, -1);
+  return least(c, length);
 }
 
 static uint32_t choose(const fc_cluster *c, const fc_request *q, uint32_t attempt) {
@@ -142,12 +142,13 @@ static uint32_t choose(const fc_cluster *c, const fc_request *q, uint32_t attemp
   case FC_ROUTE_LEAST_WORK:
   case FC_ROUTES: break;
   }
-  return least(c, -1);
+  return least(c, 0);
 }
 
 uint32_t fc_route_choose(fc_cluster *c, const fc_request *q, uint32_t attempt) {
   uint32_t i = c->n > 1 ? choose(c, q, attempt) : 0;
   c->cursor = next_of(c, i);
+  c->node[i].turn = ++c->turn;
   if (c->n_idle > 0 && c->outstanding[i] > 0) c->out->past_idle++;
   return i;
 }

@@ -8,6 +8,7 @@
 #include "chaos_malloc.h"
 #include "fleet_text.h"
 #include "scenario_support.h"
+#include "serve_text.h"
 
 /* The arena asks malloc for 64 KiB at a time, so that failing malloc alone visits few paths: the arena's own
  * calls are made to fail one by one too (-Wl,--wrap). */
@@ -60,6 +61,7 @@ static fc_status work(void) {
   options.n_set = 2;
   options.set = set;
   fc_status status = load_and_dump(fleet, &options);
+  if (status == FC_OK) status = load_and_dump(everything, &with_data);
   return status == FC_OK ? load_and_dump(profile, &with_data) : status;
 }
 

@@ -376,6 +376,7 @@ Test(cluster, prefix_guard_spreads_a_hot_prefix) {
     replica_load l = replica_load_new(2000);
     random_load(&l, 4, 0.004);
     for (uint64_t i = 0; i < l.n; i++) {
+      l.request[i].arrival += i ? FC_SECOND : 0; /* the first one's prompt is cached by then */
       l.request[i].input_tokens = 140;
       l.request[i].block = block;
       l.request[i].block_tokens = 32;
@@ -478,7 +479,7 @@ Test(cluster, classes_are_counted_by_their_limits) {
   d.context = &s;
   d.record = count_within;
   replica_load l = replica_load_new(4000);
-  random_load(&l, 6, 0.006);
+  random_load(&l, 6, 0.0029);
   for (uint64_t i = 0; i < l.n; i++) l.request[i].slo_class = i % 3 == 0;
   l.request[5].input_tokens = 100000; /* refused: misses */
   fc_request_source source = replica_load_source(&l);

@@ -16,7 +16,7 @@
  * an operator takes the time of the fastest of them at its shape, because engines choose by shape too.  The
  * routed experts of a layer are one operator (`moe_ffn`: permute, both products, activation, combine), under
  * a load that follows a power law.  What no table holds (norms, quantisers, rotary embedding) keeps its form.
- *  docs/serve.md#truth has the errors against measured serving. */
+ *  docs/validate.md#truth has the errors against measured serving. */
 
 typedef struct fc_engine {
   const char *name;    /* "vllm", "sglang", "trtllm" */
@@ -30,6 +30,10 @@ typedef struct fc_engine {
   double collective; /* factor on NCCL's times: engines' own all-reduce for small messages */
   double step_s;     /* an iteration on the host that nothing hides */
   double request_s;  /* each request in it */
+  /* before the first token reaches its client, beside the iterations themselves */
+  double front_s;         /* HTTP, tokeniser, detokeniser: fixed */
+  double front_request_s; /* more for each request under way: one process serves them all */
+  double steps_ahead; /* iterations that are already queued when a request comes: asynchronous scheduling */
 } fc_engine;
 
 /** The engine with its overheads.  Formats are empty: the caller's to set.

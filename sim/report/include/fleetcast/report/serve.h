@@ -25,14 +25,14 @@ typedef enum { FC_LATENCY_TTFT, FC_LATENCY_TPOT, FC_LATENCY_ITL, FC_LATENCY_E2E,
 
 const char *fc_latency_text(fc_latency latency);
 
-/** A value and its 95 % interval. */
+/** A value and its 95 % interval; all -1: not defined. */
 typedef struct fc_interval {
   double value, low, high;
   bool known;  /* false: too few samples for an interval; low = high = value */
   bool closed; /* false: the sample is too small to bound it from above; high is its maximum */
 } fc_interval;
 
-/** Two-sided 95 % quantile of Student's t: Cornish-Fisher to 1/v^3, within 0.5 % from v = 3 on.
+/** Two-sided 95 % quantile of Student's t: Cornish-Fisher to 1/v^4, within 0.05 % from v = 4 on.
  *  @source Abramowitz & Stegun 26.7.5 */
 double fc_student_975(double degrees);
 
@@ -70,8 +70,10 @@ bool fc_study_add(fc_study *study, const fc_replica_record *record, const fc_dig
 void fc_study_go_on(fc_study *study);
 /** The load is over and so are all requests: everything is looked at.  @param gaps  as above, at the end */
 void fc_study_end(fc_study *study, const fc_digest *gaps);
+/** All ITL samples of a run that knew them only at its end: a distribution without intervals. */
+void fc_study_gaps(fc_study *study, const fc_digest *gaps);
 
-/** Quantile p in (0, 1). */
+/** Quantile p in (0, 1); value -1: there is no sample. */
 fc_interval fc_study_quantile(const fc_study *study, fc_latency latency, double p);
 fc_interval fc_study_mean(const fc_study *study, fc_latency latency);
 /** Are P50, P90 and P99 of all four within the width? */
@@ -144,6 +146,8 @@ void fc_serve_files_stretch(fc_serve_files *files, const fc_replica_stretch *str
 FC_NODISCARD
 fc_status fc_serve_files_commit(fc_serve_files *files, const fc_serve_answer *answer, const fc_input *input,
                                 const fc_report_options *options);
+/** SHA-256 of a regular file, in hexadecimal; empty if it cannot be read. */
+void fc_report_hash(char out[65], const char *path);
 /** Throws it away, with folders that were made for it.  NULL is a no-op. */
 void fc_serve_files_abandon(fc_serve_files *files);
 

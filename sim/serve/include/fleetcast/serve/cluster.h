@@ -13,7 +13,7 @@
  *  retries, arrivals, and last the ends of iterations, by number.  A request that comes because another one
  *  ended (closed loop) meets the iteration that starts then. */
 
-/** Who gets a request; of equals the next one in turn. */
+/** Who gets a request; of equals who has been without one longest. */
 typedef enum {
   FC_ROUTE_ROUND_ROBIN,
   FC_ROUTE_RANDOM,
@@ -94,6 +94,7 @@ typedef struct fc_cluster_sample {
   fc_time at;
   int64_t replicas[FC_REPLICA_CONDITIONS];
   int64_t at_router;                /* requests that wait for any replica to be up */
+  int64_t retrying;                 /* whose client will try again */
   int64_t waiting, running;         /* in replicas */
   int64_t waiting_tokens, kv_used;  /* prompt tokens still to be computed; blocks */
   uint64_t in, done, refused, lost; /* so far */

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdio.h>
+
+#include "serve.h"
+
+enum { CONTEXT_MAX = 131072 }; /* of the step table, where nothing smaller holds */
+
+/* One instance: memory, limits, step times. */
+static fc_status make_instance(fc_replica_def *out, fc_step_table **steps, const fc_serve_def *def,
+                               const fc_serve_plan *plan, const fc_serve_policy *policy, int64_t kv_tokens,
+                               double context, bool speculates, char *why) {
+  const fc_serve_engine *e = &def->engine;
+  const fc_device *device = def->profile->device;
+  *out = fc_replica_default_def();
+  out->policy = *policy;
+  out->block_tokens = e->block_tokens;
+  out->kv_blocks = kv_tokens > 0 ? kv_tokens / e->block_tokens
+                                 : fc_replica_kv_blocks(def->model, device, plan, e->block_tokens, context);
+  if (out->kv_blocks < plan->attention_dp) {
+    fc_serve_memory m;
+    fc_cost_serve_memory(&m, def->model, device, plan, context);
+    (void)snprintf(why, 256,
+                   "no room for the cache: %s on %lld %s, weights %.1f GB of the %.1f GB that may be used",
+                   def->model->name, (long long)plan->devices, device->name, m.weight_bytes / 1e9,
+                   device->memory_bytes * plan->memory_fraction / 1e9);
+    return FC_E_INFEASIBLE;
+  }
+  out->max_context = e->max_context;
+  out->prefix_cache = e->prefix_cache;
+  out->n_acceptance = speculates ? (int)e->n_acceptance : 0;
+  for (int i = 0; i < out->n_acceptance; i++) out->acceptance[i] = e->acceptance[i];
+  out->sample_acceptance = e->sample_acceptance;
+  out->imbalance_cv = e->imbalance_cv;
+  out->host_step_s = e->host.step_s;
+  out->host_request_s = e->host.request_s;
+  out->detokenise_s = e->host.token_s;
+  out->ingress_s = e->host.ingress_s;
+  out->egress_s = e->host.egress_s;
+  fc_step_table_def t = fc_step_table_default_def();
+  int64_t held = out->kv_blocks / plan->attention_dp * e->block_tokens;
+  t.max_batch = policy->max_batch;
+  t.max_tokens = policy->token_budget;
+  t.max_context = held < CONTEXT_MAX ? held : CONTEXT_MAX;
+  if (e->max_context > 0 && e->max_context < held) t.max_context = e->max_context;
+  if (!policy->chunked && t.max_context > t.max_tokens) t.max_tokens = t.max_context; /* prompts go whole */
+  t.query_tokens = 1 + (double)out->n_acceptance;
+  t.graph_padding = e->graph_padding;
+  t.tolerance = e->table_tolerance;
+  fc_step_source source = {.model = def->model, .profile = def->profile, .plan = plan};
+  fc_status status = fc_step_table_of_model(steps, &t, &source);
+  if (status != FC_OK) {
+    (void)snprintf(why, 256,
+                   "no step time of %s on %lld %s: the profile lacks a kernel, or the plan does not divide",
+                   def->model->name, (long long)plan->devices, device->name);
+    return status;
+  }
+  out->steps = *steps;
+  return fc_replica_check(out, why);
+}
+
+static double default_link(const fc_serve_def *def) {
+  const fc_serve_apart *a = def->apart;
+  int64_t here = a->prefill_replicas * a->plan.devices, there = a->decode_replicas * def->plan.devices;
+  return def->profile->device->scaleout_bytes_per_s * (double)(here < there ? here : there);
+}
+
+fc_status cli_deployment_make(deployment *d, const fc_serve_def *def, double context, char *why) {
+  *d = (deployment){.def = def, .devices = def->plan.devices};
+  fc_status status = make_instance(&d->replica, &d->steps, def, &def->plan, &def->engine.scheduler,
+                                   def->engine.kv_tokens, context, true, why);
+  const fc_serve_apart *a = def->apart;
+  if (status != FC_OK || !a) return status;
+  status = make_instance(&d->apart.prefill, &d->prefill_steps, def, &a->plan, &a->scheduler, a->kv_tokens,
+                         context, false, why);
+  d->apart.decode = d->replica;
+  d->apart.prefill_replicas = a->prefill_replicas;
+  d->apart.decode_replicas = a->decode_replicas;
+  d->apart.kv_bytes_per_token = fc_model_kv_bytes_per_token(def->model, def->plan.kv);
+  d->apart.link_bytes_per_s = a->link_bytes_per_s > 0 ? a->link_bytes_per_s : default_link(def);
+  d->apart.link_latency_s = a->link_latency_s;
+  d->apart.link_shared = a->link_shared;
+  d->prefill_devices = a->prefill_replicas * a->plan.devices;
+  d->devices = d->prefill_devices + a->decode_replicas * def->plan.devices;
+  return status;
+}
+
+void cli_deployment_free(deployment *d) {
+  fc_step_table_free(d->steps);
+  fc_step_table_free(d->prefill_steps);
+}
+
+static double log_sd(const fc_step_table *t, const fc_step_work *work) {
+  fc_serve_iteration it;
+  return fc_step_table_direct(t, &it, work) == FC_OK ? it.log_sd : 0;
+}
+
+void cli_deployment_log_sd(const deployment *d, const fc_replica_result *r, double input, double *decode,
+                           double *prefill) {
+  const fc_step_table *p = d->prefill_steps ? d->prefill_steps : d->steps;
+  const fc_serve_policy *policy = d->prefill_steps ? &d->apart.prefill.policy : &d->replica.policy;
+  double groups = (double)fc_step_table_groups(d->steps), replicas = 1;
+  if (d->prefill_steps) replicas = (double)d->apart.decode_replicas;
+  double batch = fmax(groups, r->batch_mean), held = r->kv_mean * (double)d->replica.block_tokens / replicas;
+  *decode = log_sd(d->steps, &(fc_step_work){.decode = batch, .decode_context = fmax(batch, held)});
+  double tokens = fmax(1, fmin(input, (double)policy->token_budget));
+  groups = (double)fc_step_table_groups(p);
+  *prefill = log_sd(p, &(fc_step_work){.prefill = groups * tokens,
+                                       .prompts = groups,
+                                       .pairs = groups * tokens * 0.5 * (tokens + 1)});
+}
+
+double cli_deployment_price(const fc_serve_def *def) {
+  const fc_series *rent = &def->profile->device->rent_usd_per_s;
+  if (def->price_usd_per_s > 0) return def->price_usd_per_s;
+  if (!rent->n) return 0;
+  return def->date ? fc_series_at(rent, def->date) : rent->point[rent->n - 1].value;
+}

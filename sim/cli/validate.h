@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_CLI_VALIDATE_H
+#define FC_CLI_VALIDATE_H
+
+#include <fleetcast/base/file.h>
+#include <fleetcast/serve/case.h>
+
+#include "verbs.h"
+
+/* Measured serving cases: reading, predicting, scoring. */
+
+enum { CASE_WHY = 256 };
+
+typedef struct {
+  char **field; /* [columns] as read */
+  size_t line;
+  fc_serve_case c;
+  const char *model_name, *system, *mode; /* fields */
+  const fc_model *model;                  /* NULL: see why */
+  const fc_profile *profile;
+  double devices;        /* of the whole deployment */
+  double ttft_s, tpot_s; /* measured; NAN: not told */
+  fc_case_answer answer; /* where why is empty */
+  char why[CASE_WHY];    /* why it is not modelled */
+} validate_case;
+
+typedef struct {
+  size_t n_columns, n, room;
+  char **column;
+  validate_case *item;
+  fc_input **input; /* models and profiles that were loaded */
+  char **input_name;
+  size_t n_inputs;
+} validate_cases;
+
+/* Reads the cases and finds the model and the profile of each.  @return an exit status, told to stderr */
+int validate_read(validate_cases *out, const char *path, const settings *s);
+void validate_free(validate_cases *cases);
+/* The input with six columns of predictions and one of reasons behind. */
+void validate_write(fc_file *file, const validate_cases *cases);
+/* A page of errors by system, model and mode. */
+void validate_table(fc_text *out, const validate_cases *cases);
+
+#endif

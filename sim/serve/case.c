@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fleetcast/serve/case.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fleetcast/base/diag.h>
+#include <fleetcast/cost/format.h>
+#include <fleetcast/serve/replica.h>
+#include <fleetcast/workload/load.h>
+
+/* 95th percentile of a standard normal */
+static const double Z90 = 1.6449;
+/* Requests a client, and the shortest length over the nominal one: InferenceX's benchmark client
+ * (num_prompts = 10 x concurrency, random_range_ratio 0.8). */
+enum { REQUESTS_A_CLIENT = 10 };
+static const double SHORTEST = 0.8;
+/* On the wire and in the server's queue, each way, within front_s: a request so arrives between iterations.
+ */
+static const double WAY_S = 5e-3;
+/* Chunks of prompts: max_num_batched_tokens and its likes of the three engines on large devices. */
+enum { TOKEN_BUDGET = 8192 };
+/* Of the step table: a tenth of what a case is off by. */
+static const double TOLERANCE = 0.02;
+
+/* --- formats --- */
+
+static bool is_blackwell(const fc_device *device) {
+  return device->peak_flop_per_s[FC_DTYPE_FP4] > 0;
+}
+
+/* What the measurement's short names mean for this model. */
+static void formats_of(fc_engine *e, const fc_serve_case *c, const fc_model *model, const fc_device *device) {
+  e->gemm = c->gemm;
+  e->experts = c->experts;
+  bool block = model->weights == FC_DTYPE_FP8; /* released in FP8: with scales a block of 128 x 128 */
+  if (strcmp(c->gemm, "fp8") == 0 && block) e->gemm = "fp8_block";
+  if (strcmp(c->experts, "fp8") == 0 && block) e->experts = "fp8_block";
+  if (model->weights == FC_DTYPE_FP4) { /* released in MXFP4: experts alone, attention in BF16 */
+    e->gemm = "bf16";
+    e->experts = is_blackwell(device) ? "w4a8_mxfp4_mxfp8" : "w4a16_mxfp4";
+  }
+  if (strcmp(c->gemm, "int4_wo") == 0 && model->moe.experts > 0) e->gemm = "bf16"; /* experts alone */
+  /* public configurations: FP8 caches on Blackwell and under TensorRT-LLM */
+  e->kv = is_blackwell(device) || strcmp(c->engine, "trtllm") == 0 ? "fp8" : "bf16";
+}
+
+static fc_dtype dtype_of(const char *format) {
+  const fc_format *f = fc_format_find(format, strlen(format));
+  return f ? f->dtype : FC_DTYPE_BF16;
+}
+
+/* Format whose size the weights have: the experts', where there are any. */
+static fc_dtype storage_of(const fc_engine *e, const fc_model *model) {
+  const char *text = model->moe.experts > 0 ? e->experts : e->gemm;
+  const fc_format *f = fc_format_find(text, strlen(text));
+  double bytes = f ? f->weight_bytes : 2;
+  return bytes < 0.8 ? FC_DTYPE_FP4 : bytes < 1.5 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
+}
+
+/* --- one kind of instance --- */
+
+typedef struct {
+  fc_serve_plan plan;
+  fc_step_table *steps;
+  fc_replica_def def;
+} instance;
+
+static fc_status plan_of(fc_serve_plan *out, const fc_case_side *side, const fc_engine *e,
+                         const fc_model *model, char *why) {
+  *out = (fc_serve_plan){.tp = side->tp, .attention_dp = side->attention_dp, .ep = side->moe_ep};
+  out->devices = out->tp * out->attention_dp;
+  if (model->moe.experts == 0 || out->ep < 1) out->ep = 1;
+  out->gemm = dtype_of(e->gemm);
+  out->kv = strcmp(e->kv, "fp8") == 0 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
+  out->expert_imbalance = 1;  /* the measured operator has its own */
+  out->memory_fraction = 0.9; /* vLLM's default gpu_memory_utilization */
+  return fc_serve_plan_check(model, out, why);
+}
+
+static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side *side, const fc_engine *e,
+                      const fc_model *model, const fc_profile *view, double clients, char *why) {
+  *out = (instance){0};
+  fc_status status = plan_of(&out->plan, side, e, model, why);
+  if (status) return status;
+  double groups = (double)out->plan.attention_dp, context = c->input_tokens + c->output_tokens;
+  fc_step_table_def table = fc_step_table_default_def();
+  table.max_batch = (int64_t)fmax(1, ceil(clients / groups));
+  table.max_tokens = TOKEN_BUDGET;
+  table.max_context = (int64_t)context + 1;
+  table.tolerance = TOLERANCE;
+  status = fc_step_table_of_model(&out->steps, &table, &(fc_step_source){model, view, &out->plan});
+  if (status) {
+    if (why && status == FC_E_DOMAIN) (void)snprintf(why, 256, "the profile lacks a kernel of this model");
+    return status;
+  }
+  fc_serve_plan stored = out->plan;
+  stored.gemm = storage_of(e, model);
+  if (strcmp(e->name, "trtllm") == 0) { /* free_gpu_memory_fraction: 0.9 of what the weights leave */
+    fc_serve_memory memory;
+    fc_cost_serve_memory(&memory, model, view->device, &stored, context);
+    double left = 1 - memory.weight_bytes / view->device->memory_bytes;
+    stored.memory_fraction = 1 - (1 - stored.memory_fraction) * fmax(left, 0);
+  }
+  out->def = fc_replica_default_def();
+  (void)fc_serve_policy_named(&out->def.policy, e->name);
+  out->def.policy.max_batch = table.max_batch;
+  out->def.policy.token_budget = TOKEN_BUDGET;
+  out->def.steps = out->steps;
+  out->def.kv_blocks = fc_replica_kv_blocks(model, view->device, &stored, out->def.block_tokens, context);
+  out->def.host_request_s = e->request_s;
+  out->def.ingress_s = out->def.egress_s = WAY_S;
+  if (out->def.kv_blocks * out->def.block_tokens >= (int64_t)context) return FC_OK;
+  if (why)
+    (void)snprintf(why, 256, "no room for one request beside the weights (%lld devices)",
+                   (long long)out->plan.devices);
+  return FC_E_INFEASIBLE;
+}
+
+/* --- the run --- */
+
+static fc_status load_of(fc_load **out, const fc_serve_case *c, int64_t clients) {
+  fc_load_def def = fc_load_default_def();
+  def.arrive = FC_ARRIVE_AT_ONCE;
+  def.concurrency = (size_t)clients;
+  def.requests = (uint64_t)clients * REQUESTS_A_CLIENT;
+  fc_dist none = {.kind = FC_DIST_UNIFORM, .min = -(double)INFINITY, .max = (double)INFINITY};
+  def.input = def.output = none;
+  def.input.a = SHORTEST * c->input_tokens;
+  def.input.b = c->input_tokens;
+  def.output.a = SHORTEST * c->output_tokens;
+  def.output.b = c->output_tokens;
+  def.block_tokens = 0;
+  fc_diags d;
+  fc_diags_init(&d);
+  return fc_load_new(out, &def, "case", &d);
+}
+
+static fc_status run_whole(double *ttft, double *tpot, const instance *i, const fc_serve_case *c,
+                           int64_t clients, char *why) {
+  fc_load *load;
+  fc_replica_result *r = calloc(1, sizeof *r);
+  if (!r) return FC_E_NOMEM;
+  fc_status status = load_of(&load, c, clients);
+  if (!status) {
+    fc_request_source source = fc_load_source(load);
+    status = fc_replica_run(r, &i->def, &source, 1, why);
+    fc_load_free(load);
+  }
+  *ttft = fc_digest_mean(&r->ttft);
+  *tpot = fc_digest_mean(&r->tpot);
+  free(r);
+  return status;
+}
+
+static fc_status run_apart(double *ttft, double *tpot, const instance *decode, const instance *prefill,
+                           const fc_serve_case *c, const fc_model *model, const fc_device *device,
+                           char *why) {
+  fc_disagg_result *r = calloc(1, sizeof *r);
+  fc_load *load;
+  if (!r) return FC_E_NOMEM;
+  fc_disagg_def def = {.prefill = prefill->def, .decode = decode->def};
+  def.prefill_replicas = c->prefill.workers > 0 ? c->prefill.workers : 1;
+  def.decode_replicas = c->decode.workers > 0 ? c->decode.workers : 1;
+  def.kv_bytes_per_token = fc_model_kv_bytes_per_token(model, decode->plan.kv);
+  double devices = fmin((double)(prefill->plan.devices * def.prefill_replicas),
+                        (double)(decode->plan.devices * def.decode_replicas));
+  def.link_bytes_per_s = devices * device->scaleout_bytes_per_s;
+  def.link_shared = true;
+  fc_status status = load_of(&load, c, c->concurrency);
+  if (!status) {
+    fc_request_source source = fc_load_source(load);
+    status = fc_disagg_run(r, &def, &source, 1, why);
+    fc_load_free(load);
+  }
+  *ttft = fc_digest_mean(&r->decode.ttft);
+  *tpot = fc_digest_mean(&r->decode.tpot);
+  free(r);
+  return status;
+}
+
+static void interval(double *low, double *high, double value, double log_sd) {
+  *low = value * exp(-Z90 * log_sd);
+  *high = value * exp(Z90 * log_sd);
+}
+
+/* What the client waits for beside the iterations, and how sure. */
+static void answer(fc_case_answer *out, const fc_engine *e, double ttft, double tpot, double clients,
+                   double log_sd) {
+  out->tpot_s = tpot;
+  out->ttft_s = ttft + e->front_s + e->front_request_s * clients + e->steps_ahead * tpot;
+  interval(&out->tpot_low_s, &out->tpot_high_s, out->tpot_s, hypot(FC_CASE_TPOT_LOG_SD, log_sd));
+  interval(&out->ttft_low_s, &out->ttft_high_s, out->ttft_s, hypot(FC_CASE_TTFT_LOG_SD, log_sd));
+}
+
+/* The profile's own uncertainty of an iteration, where forms compose it. */
+static double spread_of(const fc_model *model, const fc_profile *profile, const fc_serve_plan *plan,
+                        const fc_serve_case *c) {
+  fc_serve_iteration it;
+  fc_serve_load load = {.decode_requests = fmax(1, (double)c->concurrency),
+                        .decode_context = c->input_tokens + c->output_tokens / 2};
+  return fc_cost_serve_iteration(&it, model, profile, plan, &load) ? 0 : it.log_sd;
+}
+
+static fc_status predict(fc_case_answer *out, const fc_serve_case *c, const fc_engine *e,
+                         const fc_model *model, const fc_profile *view, char *why) {
+  instance decode = {0}, prefill = {0};
+  double ttft = 0, tpot = 0;
+  int64_t workers = c->disaggregated ? 1 : c->decode.workers > 0 ? c->decode.workers : 1;
+  int64_t clients = (c->concurrency + workers - 1) / workers;
+  fc_status status = make(&decode, c, &c->decode, e, model, view, (double)clients, why);
+  if (!status && c->disaggregated)
+    status = make(&prefill, c, &c->prefill, e, model, view, (double)c->concurrency, why);
+  if (!status)
+    status = c->disaggregated ? run_apart(&ttft, &tpot, &decode, &prefill, c, model, view->device, why)
+                              : run_whole(&ttft, &tpot, &decode, c, clients, why);
+  if (!status) {
+    double log_sd = view->engine ? 0 : spread_of(model, view, &decode.plan, c);
+    answer(out, e, ttft, tpot, (double)c->concurrency, log_sd);
+  }
+  fc_step_table_free(decode.steps);
+  fc_step_table_free(prefill.steps);
+  return status;
+}
+
+fc_status fc_serve_case_predict(fc_case_answer *out, const fc_serve_case *c, const fc_model *model,
+                                const fc_profile *profile, char *why) {
+  fc_engine engine;
+  *out = (fc_case_answer){0};
+  if (why) *why = '\0';
+  if (!fc_engine_named(&engine, c->engine)) {
+    if (why) (void)snprintf(why, 256, "engine '%.60s' is not known (vllm, sglang, trtllm)", c->engine);
+    return FC_E_DOMAIN;
+  }
+  if (!(c->input_tokens >= 1) || !(c->output_tokens >= 2) || c->concurrency < 1) {
+    if (why) (void)snprintf(why, 256, "needs isl >= 1, osl >= 2, concurrency >= 1");
+    return FC_E_DOMAIN;
+  }
+  formats_of(&engine, c, model, profile->device);
+  fc_arena arena = {0};
+  fc_profile view;
+  char missing[256];
+  fc_status status = fc_engine_profile(&view, profile, &engine, model->attention.kind == FC_ATTENTION_MLA,
+                                       model->moe.experts > 0, &arena, missing);
+  if (status == FC_E_DOMAIN) { /* no tables: the forms that steps are composed of */
+    view = *profile;
+    status = FC_OK;
+  }
+  out->measured = view.engine != NULL;
+  if (!status) status = predict(out, c, &engine, model, &view, why);
+  fc_arena_fini(&arena);
+  return status;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _XOPEN_SOURCE 700 /* mkdtemp */
+#include "fake_answer.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* 1,000 requests, one a second; the even ones of class `fast`.  TTFT 0.1 s, TPOT 10 ms, 11 tokens. */
+static void fill_study(fake *f) {
+  fc_study_def def = {.warm_up = 0.1, .n_classes = 2, .classes = f->classes};
+  cr_assert_eq(fc_study_new(&f->study, &def), FC_OK);
+  for (uint64_t i = 0; i < 1000; i++) {
+    fc_time at = (fc_time)i * FC_SECOND, step = FC_SECOND / 100;
+    fc_replica_record q = {.number = i,
+                           .arrival = at,
+                           .admitted = at,
+                           .first_token = at + 10 * step,
+                           .finish = at + 20 * step,
+                           .input_tokens = 100,
+                           .output_tokens = 11,
+                           .slo_class = i % 2};
+    fc_digest_add(&f->result->itl, 1e7, 10);
+    (void)fc_study_add(f->study, &q, f->answer.prefill ? NULL : &f->result->itl);
+  }
+  fc_study_end(f->study, &f->result->itl);
+}
+
+static void fill_result(fc_replica_result *r) {
+  r->in = r->done = 1000;
+  r->refused[FC_REFUSED_PROMPT] = 3;
+  r->iterations = 10000;
+  r->span_s = 1000;
+  r->busy_s = 500;
+  r->parts = (fc_step_parts){
+      .attention_s = 200, .dense_s = 100, .experts_s = 100, .comm_s = 50, .launch_s = 25, .host_s = 25};
+  r->energy_j = 4e5; /* 400 W together */
+  r->batch_mean = 2;
+  r->batch_peak = 5;
+  r->kv_mean = 100;
+  r->kv_peak = 250;
+  r->preemptions = 1;
+  r->cache_lookups = 10;
+  r->cache_hits = 5;
+}
+
+void fake_answer(fake *f, bool apart) {
+  memset(f, 0, sizeof *f);
+  f->model = (fc_model){.name = "some-model"};
+  f->profile = (fc_profile){.name = "gold", .device_name = "gold"};
+  f->classes[0] = (fc_serve_class){.name = "fast", .share = 1, .ttft_s = 1, .tpot_s = 0.02};
+  f->classes[1] = (fc_serve_class){.name = "slow", .share = 1, .e2e_s = 0.1};
+  f->def = (fc_serve_def){.name = "fake",
+                          .question = "how fast?",
+                          .model = &f->model,
+                          .profile = &f->profile,
+                          .plan = {.devices = 2, .tp = 2, .attention_dp = 1, .ep = 1},
+                          .engine = {.scheduler = {.name = "vllm", .max_batch = 8, .token_budget = 64}},
+                          .n_classes = 2,
+                          .classes = f->classes,
+                          .stop = {.width = 0.05, .warm_up = 0.1}};
+  f->apart = (fc_serve_apart){
+      .plan = f->def.plan, .scheduler = f->def.engine.scheduler, .prefill_replicas = 1, .decode_replicas = 1};
+  f->result = calloc(1, sizeof *f->result);
+  f->prefill = calloc(1, sizeof *f->prefill);
+  cr_assert(f->result && f->prefill);
+  fill_result(f->result);
+  fill_result(f->prefill);
+  f->answer = (fc_serve_answer){.def = &f->def,
+                                .seed = 7,
+                                .verdict = FC_VERDICT_END,
+                                .result = f->result,
+                                .devices = 2,
+                                .kv_blocks = 500,
+                                .decode_log_sd = 0.2,
+                                .prefill_log_sd = 0.1,
+                                .price_usd_per_s = 2.0 / 3600,
+                                .load = {.requests = 1003, .rate_per_s = 1, .gap_cv = 1, .cut = 4},
+                                .trace = "some.csv",
+                                .trace_sha256 = "00",
+                                .trace_info = {.requests = 1003, .malformed = 2}};
+  if (apart) {
+    f->def.apart = &f->apart;
+    f->answer.prefill = f->prefill;
+    f->answer.devices = 4;
+    f->answer.prefill_devices = 2;
+    f->answer.prefill_kv_blocks = 500;
+  }
+  fill_study(f);
+  f->answer.study = f->study;
+}
+
+void fake_free(fake *f) {
+  fc_study_free(f->study);
+  free(f->result);
+  free(f->prefill);
+}
+
+void fake_folder(char out[96]) {
+  (void)strcpy(out, "/tmp/fc-test-serve-XXXXXX");
+  cr_assert_not_null(mkdtemp(out));
+}
+
+void fake_remove(const char *folder) {
+  char command[128];
+  (void)snprintf(command, sizeof command, "rm -r %s", folder);
+  cr_expect_eq(system(command), 0);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_TESTS_FAKE_ANSWER_H
+#define FC_TESTS_FAKE_ANSWER_H
+
+#include <fleetcast/report/serve.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+/** A small answer, made by hand: figures that a reader can check. */
+typedef struct {
+  fc_serve_def def;
+  fc_serve_apart apart;
+  fc_serve_class classes[2];
+  fc_model model;
+  fc_profile profile;
+  fc_study *study;
+  fc_replica_result *result, *prefill;
+  fc_serve_answer answer;
+} fake;
+
+void fake_answer(fake *f, bool apart);
+void fake_free(fake *f);
+void fake_folder(char out[96]); /* a new one below /tmp */
+void fake_remove(const char *folder);
+
+#endif

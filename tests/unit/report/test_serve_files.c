@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "csv_rows.h"
+#include "fake_answer.h"
+
+static const char *const files[] = {"latency.csv", "summary.csv", "breakdown.csv", "requests.csv",
+                                    "timeline.csv"};
+enum { FILES = sizeof files / sizeof *files };
+
+static const fc_report_options options = {.version = "0.0", .command = "fleetcast serve fake.yaml"};
+
+static char *in(const char *folder, const char *name) {
+  static char path[192];
+  (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static void write_all(const char *folder, const fake *f) {
+  char why[FC_REPORT_WHY];
+  fc_serve_files *out;
+  cr_assert_eq(fc_serve_files_open(&out, folder, true, true, why), FC_OK);
+  fc_replica_record q = {.arrival = FC_SECOND,
+                         .admitted = FC_SECOND,
+                         .first_token = 2 * FC_SECOND,
+                         .finish = 4 * FC_SECOND,
+                         .input_tokens = 10,
+                         .output_tokens = 5,
+                         .slo_class = 1};
+  fc_serve_files_request(out, &f->def, &q);
+  q.refused = FC_REFUSED_PROMPT;
+  fc_serve_files_request(out, &f->def, &q);
+  fc_serve_files_stretch(out, &(fc_replica_stretch){.start = 1, .end = 2, .iterations = 3});
+  cr_assert_eq(fc_serve_files_commit(out, &f->answer, NULL, &options), FC_OK, "%s", why);
+}
+
+static double of(const csv *t, const char *metric, const char *of_what, const char *column) {
+  for (size_t i = 0; i < t->n; i++)
+    if (strcmp(get(t, i, "metric"), metric) == 0 && strcmp(get(t, i, "of"), of_what) == 0)
+      return number(t, i, column);
+  cr_assert(false, "no %s of '%s'", metric, of_what);
+  return 0;
+}
+
+Test(serve_files, say_what_was_found) {
+  fake f;
+  char folder[96];
+  fake_answer(&f, false);
+  fake_folder(folder);
+  write_all(folder, &f);
+  csv *t = read_csv(in(folder, "latency.csv"));
+  cr_expect_eq(t->n, 16);
+  cr_expect_str_eq(get(t, 1, "metric"), "ttft");
+  cr_expect_str_eq(get(t, 1, "quantile"), "0.5");
+  for (size_t i = 0; i < t->n; i++) cr_expect(number(t, i, "low") <= number(t, i, "value"), "row %zu", i);
+  cr_expect_float_eq(number(t, 0, "value"), 0.1, 1e-9);
+  cr_expect_float_eq(number(t, 4, "value"), 0.01, 1e-9);
+  cr_expect_float_eq(number(t, 8, "value"), 0.01, 1e-9);
+  cr_expect_float_eq(number(t, 12, "value"), 0.2, 1e-9);
+  free_csv(t);
+  t = read_csv(in(folder, "summary.csv"));
+  cr_expect_float_eq(of(t, "good_share", "fast", "value"), 1, 0);
+  cr_expect_float_eq(of(t, "good_share", "slow", "value"), 0, 0);
+  cr_expect_float_eq(of(t, "output_tokens_rate", "", "value"), 11, 1e-6);
+  cr_expect_float_eq(of(t, "output_tokens_rate_device", "", "value"), 5.5, 1e-6);
+  /* two devices at 2 USD/h for 11 tokens/s */
+  cr_expect_float_eq(of(t, "price_output", "", "value"), 1e6 * 4 / 3600 / 11, 1e-6);
+  cr_expect_float_eq(of(t, "device_power", "", "value"), 200, 1e-9);
+  cr_expect_float_eq(of(t, "busy_share", "whole", "value"), 0.5, 1e-12);
+  cr_expect_float_eq(of(t, "kv_mean_share", "whole", "value"), 0.2, 1e-12);
+  cr_expect_float_eq(of(t, "requests_refused", "prompt", "value"), 3, 0);
+  cr_expect_float_eq(of(t, "requests_left_out", "", "value"), 112, 0); /* 7 of 62 batches of 16 */
+  free_csv(t);
+  t = read_csv(in(folder, "breakdown.csv"));
+  double sum = 0;
+  for (size_t i = 0; i < t->n; i++) sum += number(t, i, "share");
+  cr_expect_float_eq(sum, 1, 1e-12);
+  free_csv(t);
+  t = read_csv(in(folder, "requests.csv"));
+  cr_expect_float_eq(number(t, 0, "ttft_s"), 1, 0);
+  cr_expect_float_eq(number(t, 0, "tpot_s"), 0.5, 0);
+  cr_expect_float_eq(number(t, 0, "e2e_s"), 3, 0);
+  cr_expect_str_eq(get(t, 0, "class"), "slow");
+  cr_expect_str_eq(get(t, 1, "refused"), "prompt");
+  cr_expect_str_eq(get(t, 1, "ttft_s"), "");
+  free_csv(t);
+  fake_remove(folder);
+  fake_free(&f);
+}
+
+Test(serve_files, on_demand_files_are_left_out_and_rows_of_them_ignored) {
+  fake f;
+  char folder[96], why[FC_REPORT_WHY];
+  fake_answer(&f, true);
+  fake_folder(folder);
+  fc_serve_files *out;
+  cr_assert_eq(fc_serve_files_open(&out, folder, false, false, why), FC_OK);
+  fc_serve_files_request(out, &f.def, &(fc_replica_record){0});
+  fc_serve_files_stretch(out, &(fc_replica_stretch){0});
+  cr_assert_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_OK);
+  cr_expect_neq(access(in(folder, "requests.csv"), F_OK), 0);
+  cr_expect_neq(access(in(folder, "timeline.csv"), F_OK), 0);
+  cr_expect_eq(access(in(folder, "manifest.yaml"), F_OK), 0);
+  csv *t = read_csv(in(folder, "latency.csv"));
+  cr_expect_str_eq(get(t, 8, "metric"), "itl");
+  cr_expect_str_eq(get(t, 8, "low"), "", "apart: gaps are known at the end alone");
+  free_csv(t);
+  fake_remove(folder);
+  fake_free(&f);
+}
+
+Test(serve_files, a_number_that_is_not_finite_leaves_nothing) {
+  fake f;
+  char folder[96], new[128], why[FC_REPORT_WHY];
+  fake_answer(&f, false);
+  fake_folder(folder);
+  (void)snprintf(new, sizeof new, "%s/new", folder);
+  f.result->parts.dense_s = (double)NAN;
+  fc_serve_files *out;
+  cr_assert_eq(fc_serve_files_open(&out, new, true, false, why), FC_OK);
+  cr_expect_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_E_LAW);
+  cr_expect_str_eq(why, "INV-9: a number of breakdown.csv is not finite");
+  cr_expect_neq(access(new, F_OK), 0);
+  fake_remove(folder);
+  fake_free(&f);
+}
+
+Test(serve_files, the_page_tells_the_same) {
+  fake f;
+  fake_answer(&f, true);
+  f.answer.verdict = FC_VERDICT_OVERLOADED;
+  fc_text page = {0};
+  cr_assert_eq(fc_report_serve_page(&page, &f.answer), FC_OK);
+  static const char *const wanted[] = {"fake\nhow fast?\n",
+                                       "TTFT: first token - arrival",
+                                       "2 malformed rows skipped",
+                                       "refused: 6 (the prompt",
+                                       "OVERLOADED",
+                                       "22 % (decode), 11 % (prompts)",
+                                       "prefix cache: 50.0 %",
+                                       "shortened to input_max",
+                                       "1 x prefill on 2: tp2",
+                                       "USD for a million output",
+                                       "fast   1000  20.0"};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+    cr_expect(strstr(page.bytes, wanted[i]) != NULL, "no '%s' in\n%s", wanted[i], page.bytes);
+  fc_text_fini(&page);
+  fake_free(&f);
+}
+
+/* --- docs/csv.md --- */
+
+static size_t documented(char out[64][64], const char *docs, const char *heading) {
+  const char *p = strstr(docs, heading);
+  cr_assert(p, "docs/csv.md has no '%s'", heading);
+  size_t n = 0;
+  bool inside = false;
+  for (p += strlen(heading); *p; p += strcspn(p, "\n"), p += *p == '\n') {
+    if (p[0] == '|' && p[2] == '`') {
+      cr_assert_lt(n, 64);
+      cr_assert_eq(sscanf(p, "| `%63[^`]`", out[n++]), 1);
+      inside = true;
+    } else if (inside && p[0] != '|') {
+      break;
+    }
+  }
+  return n;
+}
+
+Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
+  fake f;
+  char folder[96], heading[64], names[64][64];
+  fake_answer(&f, true);
+  fake_folder(folder);
+  write_all(folder, &f);
+  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
+  for (int i = 0; i < FILES; i++) {
+    (void)snprintf(heading, sizeof heading, "\n### serve: %s\n", files[i]);
+    size_t n = documented(names, docs, heading);
+    csv *t = read_csv(in(folder, files[i]));
+    cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", files[i], t->columns, n);
+    for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", files[i]);
+    free_csv(t);
+  }
+  size_t n = documented(names, docs, "\n### serve: metrics of summary.csv\n");
+  bool seen[64] = {false};
+  csv *t = read_csv(in(folder, "summary.csv"));
+  for (size_t i = 0; i < t->n; i++) {
+    size_t k = 0;
+    while (k < n && strcmp(names[k], get(t, i, "metric")) != 0) k++;
+    cr_assert_lt(k, n, "metric %s is not in docs/csv.md", get(t, i, "metric"));
+    seen[k] = true;
+  }
+  for (size_t k = 0; k < n; k++) cr_expect(seen[k], "docs/csv.md: metric %s is never written", names[k]);
+  free_csv(t);
+  char *manifest = slurp(in(folder, "manifest.yaml"));
+  n = documented(names, docs, "\n### serve: manifest.yaml\n");
+  size_t keys = 0;
+  for (const char *p = manifest; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+    if (!islower((unsigned char)*p)) continue;
+    cr_assert_lt(keys, n);
+    size_t length = strlen(names[keys]);
+    cr_expect(strncmp(p, names[keys], length) == 0 && p[length] == ':', "%s: %.20s", names[keys], p);
+    keys++;
+  }
+  cr_expect_eq(n - keys, 4, "without an input: no inputs, uncertain, sources, resolved");
+  free(manifest);
+  free(docs);
+  fake_remove(folder);
+  fake_free(&f);
+}
