@@ -24,12 +24,16 @@ typedef struct {
   char why[CASE_WHY];    /* why it is not modelled */
 } validate_case;
 
+typedef struct named_input {
+  char *name;
+  fc_input *input; /* NULL: there is none */
+} named_input;
+
 typedef struct {
   size_t n_columns, n, room;
   char **column;
   validate_case *item;
-  fc_input **input; /* models and profiles that were loaded */
-  char **input_name;
+  named_input *input; /* models and profiles that were looked for */
   size_t n_inputs;
 } validate_cases;
 

@@ -21,9 +21,10 @@ enum { FILE_MOST = 1 << 28, NAME_ROOM = 96, PATH_ROOM = 4352 };
 #define CASE_COLUMNS(X)                                                                                      \
   X(model)                                                                                                   \
   X(system)                                                                                                  \
-  X(backend) X(gemm_quant) X(moe_quant) X(mode) X(isl) X(osl) X(concurrency) X(tp) X(pp) X(attention_dp)     \
-      X(moe_tp) X(moe_ep) X(prefill_workers) X(prefill_tp) X(prefill_adp) X(prefill_moe_ep)                  \
-          X(decode_workers) X(decode_tp) X(decode_adp) X(decode_moe_ep) X(n_gpus) X(ttft_ms) X(tpot_ms)
+  X(backend)                                                                                                 \
+  X(gemm_quant) X(moe_quant) X(mode) X(isl) X(osl) X(concurrency) X(tp) X(pp) X(attention_dp) X(moe_tp)      \
+      X(moe_ep) X(prefill_workers) X(prefill_tp) X(prefill_adp) X(prefill_moe_ep) X(decode_workers)          \
+          X(decode_tp) X(decode_adp) X(decode_moe_ep) X(n_gpus) X(ttft_ms) X(tpot_ms)
 enum {
 #define CASE_ENUM(name) C_##name,
   CASE_COLUMNS(CASE_ENUM)
@@ -98,13 +99,10 @@ static fc_input *load_named(validate_cases *all, const reader *r, const char *fo
   char key[NAME_ROOM + 16], path[PATH_ROOM];
   (void)snprintf(key, sizeof key, "%s/%s", folder, name);
   for (size_t i = 0; i < all->n_inputs; i++)
-    if (strcmp(all->input_name[i], key) == 0) return all->input[i];
-  fc_input **grown = realloc(all->input, (all->n_inputs + 1) * sizeof *grown);
+    if (strcmp(all->input[i].name, key) == 0) return all->input[i].input;
+  named_input *grown = realloc(all->input, (all->n_inputs + 1) * sizeof *grown);
   if (!grown) return NULL;
   all->input = grown;
-  char **names = realloc(all->input_name, (all->n_inputs + 1) * sizeof *names);
-  if (!names) return NULL;
-  all->input_name = names;
   fc_input *input = NULL;
   fc_load_options options = {
       .expect = kind, .n_data_dirs = r->data->n, .data_dirs = (const char *const *)r->data->dir};
@@ -112,9 +110,8 @@ static fc_input *load_named(validate_cases *all, const reader *r, const char *fo
     (void)snprintf(path, sizeof path, "%.4000s/%s/%.90s.yaml", r->data->dir[i], folder, name);
     if (access(path, R_OK) == 0 && fc_input_load(&input, path, &options, NULL)) input = NULL;
   }
-  names[all->n_inputs] = strdup(key);
-  all->input[all->n_inputs] = input;
-  if (!names[all->n_inputs]) {
+  all->input[all->n_inputs] = (named_input){strdup(key), input};
+  if (!all->input[all->n_inputs].name) {
     fc_input_free(input);
     return NULL;
   }
@@ -278,12 +275,11 @@ void validate_free(validate_cases *all) {
   }
   for (size_t i = 0; all->column && i < all->n_columns; i++) free(all->column[i]);
   for (size_t i = 0; i < all->n_inputs; i++) {
-    fc_input_free(all->input[i]);
-    free(all->input_name[i]);
+    fc_input_free(all->input[i].input);
+    free(all->input[i].name);
   }
   free(all->column);
   free(all->item);
   free(all->input);
-  free(all->input_name);
   *all = (validate_cases){0};
 }

@@ -88,7 +88,8 @@ static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side 
   double groups = (double)out->plan.attention_dp, context = c->input_tokens + c->output_tokens;
   fc_step_table_def table = fc_step_table_default_def();
   table.max_batch = (int64_t)fmax(1, ceil(clients / groups));
-  table.max_tokens = TOKEN_BUDGET;
+  /* no more than all prompts together: what cannot come need not be tabulated */
+  table.max_tokens = (int64_t)fmin(TOKEN_BUDGET, ceil(clients / groups) * c->input_tokens);
   table.max_context = (int64_t)context + 1;
   table.tolerance = TOLERANCE;
   status = fc_step_table_of_model(&out->steps, &table, &(fc_step_source){model, view, &out->plan});
@@ -107,7 +108,7 @@ static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side 
   out->def = fc_replica_default_def();
   (void)fc_serve_policy_named(&out->def.policy, e->name);
   out->def.policy.max_batch = table.max_batch;
-  out->def.policy.token_budget = TOKEN_BUDGET;
+  out->def.policy.token_budget = table.max_tokens;
   out->def.steps = out->steps;
   out->def.kv_blocks = fc_replica_kv_blocks(model, view->device, &stored, out->def.block_tokens, context);
   out->def.host_request_s = e->request_s;
