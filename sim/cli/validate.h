@@ -26,7 +26,8 @@ typedef struct {
 
 typedef struct named_input {
   char *name;
-  fc_input *input; /* NULL: there is none */
+  fc_input *input;           /* NULL: there is none */
+  const fc_profile *profile; /* of a profile: with tables, if need be another's */
 } named_input;
 
 typedef struct {
@@ -35,6 +36,7 @@ typedef struct {
   validate_case *item;
   named_input *input; /* models and profiles that were looked for */
   size_t n_inputs;
+  fc_arena moved; /* owns what was transferred */
 } validate_cases;
 
 /* Reads the cases and finds the model and the profile of each.  @return an exit status, told to stderr */
@@ -44,5 +46,13 @@ void validate_free(validate_cases *cases);
 void validate_write(fc_file *file, const validate_cases *cases);
 /* A page of errors by system, model and mode. */
 void validate_table(fc_text *out, const validate_cases *cases);
+
+/* Does it hold fits of operator tables? */
+bool validate_has_tables(const fc_profile *profile);
+/* The one whose device's datasheet is nearest; NULL of none. */
+const fc_profile *validate_nearest(const fc_profile *const *candidates, size_t n, const fc_device *to);
+/* `to` with the tables of `from`, moved by datasheet (docs/calibrate.md#transfer). */
+FC_NODISCARD
+fc_status validate_transfer(fc_profile *out, const fc_profile *to, const fc_profile *from, fc_arena *arena);
 
 #endif

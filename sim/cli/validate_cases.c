@@ -22,9 +22,11 @@ enum { FILE_MOST = 1 << 28, NAME_ROOM = 96, PATH_ROOM = 4352 };
   X(model)                                                                                                   \
   X(system)                                                                                                  \
   X(backend)                                                                                                 \
-  X(gemm_quant) X(moe_quant) X(mode) X(isl) X(osl) X(concurrency) X(tp) X(pp) X(attention_dp) X(moe_tp)      \
-      X(moe_ep) X(prefill_workers) X(prefill_tp) X(prefill_adp) X(prefill_moe_ep) X(decode_workers)          \
-          X(decode_tp) X(decode_adp) X(decode_moe_ep) X(n_gpus) X(ttft_ms) X(tpot_ms)
+  X(gemm_quant)                                                                                              \
+  X(moe_quant)                                                                                               \
+  X(mode) X(isl) X(osl) X(concurrency) X(tp) X(pp) X(attention_dp) X(moe_tp) X(moe_ep) X(prefill_workers)    \
+      X(prefill_tp) X(prefill_adp) X(prefill_moe_ep) X(decode_workers) X(decode_tp) X(decode_adp)            \
+          X(decode_moe_ep) X(n_gpus) X(ttft_ms) X(tpot_ms)
 enum {
 #define CASE_ENUM(name) C_##name,
   CASE_COLUMNS(CASE_ENUM)
@@ -94,12 +96,12 @@ static void lower(char *out, const char *text, size_t room) {
   out[n] = '\0';
 }
 
-static fc_input *load_named(validate_cases *all, const reader *r, const char *folder, const char *name,
-                            fc_input_kind kind) {
+static named_input *load_named(validate_cases *all, const reader *r, const char *folder, const char *name,
+                               fc_input_kind kind) {
   char key[NAME_ROOM + 16], path[PATH_ROOM];
   (void)snprintf(key, sizeof key, "%s/%s", folder, name);
   for (size_t i = 0; i < all->n_inputs; i++)
-    if (strcmp(all->input[i].name, key) == 0) return all->input[i].input;
+    if (strcmp(all->input[i].name, key) == 0) return &all->input[i];
   named_input *grown = realloc(all->input, (all->n_inputs + 1) * sizeof *grown);
   if (!grown) return NULL;
   all->input = grown;
@@ -110,13 +112,33 @@ static fc_input *load_named(validate_cases *all, const reader *r, const char *fo
     (void)snprintf(path, sizeof path, "%.4000s/%s/%.90s.yaml", r->data->dir[i], folder, name);
     if (access(path, R_OK) == 0 && fc_input_load(&input, path, &options, NULL)) input = NULL;
   }
-  all->input[all->n_inputs] = (named_input){strdup(key), input};
+  all->input[all->n_inputs] = (named_input){strdup(key), input, input ? fc_input_profile(input) : NULL};
   if (!all->input[all->n_inputs].name) {
     fc_input_free(input);
     return NULL;
   }
-  all->n_inputs++;
-  return input;
+  return &all->input[all->n_inputs++];
+}
+
+/* Shipped systems whose kernels are in public tables. */
+static const char *const tabled[] = {"a100", "h100", "h200", "b200", "gb200"};
+
+/* The profile of a system; one without operator tables borrows the nearest system's. */
+static const fc_profile *profile_of(validate_cases *all, const reader *r, const char *name) {
+  enum { TABLED = sizeof tabled / sizeof *tabled };
+  const named_input *mine = load_named(all, r, "profiles", name, FC_INPUT_PROFILE);
+  if (!mine || !mine->profile || validate_has_tables(mine->profile)) return mine ? mine->profile : NULL;
+  size_t at = (size_t)(mine - all->input), n = 0;
+  const fc_profile *candidate[TABLED];
+  for (size_t i = 0; i < TABLED; i++) {
+    const named_input *other = load_named(all, r, "profiles", tabled[i], FC_INPUT_PROFILE);
+    if (other && other->profile && validate_has_tables(other->profile)) candidate[n++] = other->profile;
+  }
+  named_input *own = &all->input[at]; /* inputs move when they grow */
+  const fc_profile *from = validate_nearest(candidate, n, own->profile->device);
+  fc_profile *moved = fc_arena_alloc(&all->moved, sizeof *moved);
+  if (from && moved && !validate_transfer(moved, own->profile, from, &all->moved)) own->profile = moved;
+  return own->profile;
 }
 
 /* "Kimi-K2.5" is served by the sizes of kimi-k2: the longest shipped name that begins it. */
@@ -144,13 +166,12 @@ static void find_model_name(char out[NAME_ROOM], const reader *r, const char *wa
 static void find_inputs(validate_cases *all, validate_case *c, const reader *r) {
   char name[NAME_ROOM];
   find_model_name(name, r, c->model_name);
-  fc_input *model = *name ? load_named(all, r, "models", name, FC_INPUT_MODEL) : NULL;
+  const named_input *model = *name ? load_named(all, r, "models", name, FC_INPUT_MODEL) : NULL;
+  c->model = model && model->input ? fc_input_model(model->input) : NULL;
   lower(name, c->system, sizeof name);
   char *tail = strstr(name, "_sxm");
   if (tail) *tail = '\0';
-  fc_input *profile = *name ? load_named(all, r, "profiles", name, FC_INPUT_PROFILE) : NULL;
-  c->model = model ? fc_input_model(model) : NULL;
-  c->profile = profile ? fc_input_profile(profile) : NULL;
+  c->profile = *name ? profile_of(all, r, name) : NULL;
   if (*c->why) return;
   if (!c->model)
     (void)snprintf(c->why, CASE_WHY, "model '%.80s' is not shipped", c->model_name);
@@ -172,6 +193,17 @@ static void read_side(fc_case_side *out, const reader *r, validate_case *c, cons
   if (out->moe_ep < 1) out->moe_ep = 1;
 }
 
+/* "dynamo-trt", "TensorRT-LLM", "SGLang": engines under other names. */
+static const char *engine_of(const char *text) {
+  static const char *const alias[][2] = {
+      {"vllm", "vllm"}, {"sglang", "sglang"}, {"trt", "trtllm"}, {"tensorrt", "trtllm"}};
+  char name[NAME_ROOM];
+  lower(name, text, sizeof name);
+  for (size_t i = 0; i < sizeof alias / sizeof *alias; i++)
+    if (strstr(name, alias[i][0])) return alias[i][1];
+  return text;
+}
+
 static void read_case(validate_cases *all, validate_case *c, const reader *r) {
   static const int whole[5] = {C_n_gpus, C_tp, C_attention_dp, C_moe_tp, C_moe_ep};
   static const int decode[5] = {C_decode_workers, C_decode_tp, C_decode_adp, -1, C_decode_moe_ep};
@@ -179,7 +211,7 @@ static void read_case(validate_cases *all, validate_case *c, const reader *r) {
   c->model_name = text_at(r, c, C_model);
   c->system = text_at(r, c, C_system);
   c->mode = text_at(r, c, C_mode);
-  c->c = (fc_serve_case){.engine = text_at(r, c, C_backend),
+  c->c = (fc_serve_case){.engine = engine_of(text_at(r, c, C_backend)),
                          .gemm = text_at(r, c, C_gemm_quant),
                          .experts = text_at(r, c, C_moe_quant),
                          .input_tokens = number_at(r, c, C_isl),
@@ -281,5 +313,6 @@ void validate_free(validate_cases *all) {
   free(all->column);
   free(all->item);
   free(all->input);
+  fc_arena_fini(&all->moved);
   *all = (validate_cases){0};
 }

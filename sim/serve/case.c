@@ -196,7 +196,14 @@ static void answer(fc_case_answer *out, const fc_engine *e, double ttft, double 
   interval(&out->ttft_low_s, &out->ttft_high_s, out->ttft_s, hypot(FC_CASE_TTFT_LOG_SD, log_sd));
 }
 
-/* The profile's own uncertainty of an iteration, where forms compose it. */
+/* Tables of another device, moved by datasheet? */
+static bool is_moved(const fc_profile *view) {
+  for (size_t i = 0; i < view->n_kernels; i++)
+    if (view->kernels[i].local && view->kernels[i].provenance == FC_PROVENANCE_TRANSFERRED) return true;
+  return false;
+}
+
+/* The profile's own uncertainty of an iteration, where forms or moved tables compose it. */
 static double spread_of(const fc_model *model, const fc_profile *profile, const fc_serve_plan *plan,
                         const fc_serve_case *c) {
   fc_serve_iteration it;
@@ -218,7 +225,7 @@ static fc_status predict(fc_case_answer *out, const fc_serve_case *c, const fc_e
     status = c->disaggregated ? run_apart(&ttft, &tpot, &decode, &prefill, c, model, view->device, why)
                               : run_whole(&ttft, &tpot, &decode, c, clients, why);
   if (!status) {
-    double log_sd = view->engine ? 0 : spread_of(model, view, &decode.plan, c);
+    double log_sd = view->engine && !is_moved(view) ? 0 : spread_of(model, view, &decode.plan, c);
     answer(out, e, ttft, tpot, (double)c->concurrency, log_sd);
   }
   fc_step_table_free(decode.steps);
