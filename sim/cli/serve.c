@@ -24,6 +24,7 @@ typedef struct {
   bool stopped; /* no more requests are taken */
   fc_replica_result *result;
   fc_disagg_result *apart;
+  fc_cluster_result *cluster;
   const fc_digest *gaps; /* the engine's own, which grows as it goes; NULL: not until its end */
   fc_verdict verdict;
   double pile; /* requests under way and waiting, at the last look */
@@ -78,20 +79,31 @@ static void look(run *r, fc_time now) {
   }
 }
 
-static void record(void *context, const fc_replica_record *q) {
+static void cluster_record(void *context, const fc_cluster_record *q) {
   enum { SHOW = 1024 };
   run *r = context;
   fc_serve_files_request(r->files, r->def, q);
   bool enough = r->verdict == FC_VERDICT_ENOUGH || r->verdict == FC_VERDICT_OVERLOADED;
   if (enough) return; /* the rest leaves under another load than it came */
-  if (fc_study_add(r->study, q, r->gaps)) look(r, q->finish);
+  if (fc_study_add(r->study, q, r->gaps)) look(r, q->request.finish);
   fc_study_state s;
-  if (q->number % SHOW != 0) return;
+  if (q->request.number % SHOW != 0) return;
   s = fc_study_now(r->study);
   uint64_t whole = r->t.to_the_end && r->t.limit ? r->t.limit : s.next_look;
   char text[40];
   (void)snprintf(text, sizeof text, "%" PRIu64 " requests", s.over);
   cli_progress_tell(&r->bar, (double)s.over / (double)whole, text);
+}
+
+static void record(void *context, const fc_replica_record *q) {
+  fc_cluster_record one = {.request = *q, .attempts = 1};
+  one.outcome = q->refused == FC_REFUSED_NOT ? FC_OUTCOME_DONE : FC_OUTCOME_REFUSED;
+  cluster_record(context, &one);
+}
+
+static void sample(void *context, const fc_cluster_sample *s) {
+  run *r = context;
+  fc_serve_files_sample(r->files, s);
 }
 
 static void stretch(void *context, const fc_replica_stretch *s) {
@@ -106,20 +118,27 @@ static fc_status simulate(run *r, uint64_t seed, bool timeline, char *why) {
   r->inner = fc_load_source(r->t.load);
   r->verdict = r->t.to_the_end ? FC_VERDICT_END : FC_VERDICT_LIMIT;
   fc_replica_def *target = r->def->apart ? &r->d.apart.decode : &r->d.replica;
-  target->context = r;
+  target->context = r->d.cluster.context = r;
   target->record = record;
+  r->d.cluster.record = cluster_record;
+  r->d.cluster.sample = sample;
   if (timeline) target->stretch = stretch;
+  if (timeline && r->cluster) r->d.cluster.timeline_s = r->def->cluster->sample_s;
   fc_status status;
-  if (r->def->apart) {
+  if (r->apart) {
     status = fc_disagg_run(r->apart, &r->d.apart, &source, seed, why);
     r->result = &r->apart->decode;
+  } else if (r->cluster) {
+    status = fc_cluster_run(r->cluster, &r->d.cluster, &source, seed, why);
+    r->result = &r->cluster->total;
   } else {
     r->gaps = &r->result->itl;
     status = fc_replica_run(r->result, &r->d.replica, &source, seed, why);
   }
   if (status == FC_OK) status = fc_load_status(r->t.load);
   if (r->verdict == FC_VERDICT_END || r->verdict == FC_VERDICT_LIMIT) fc_study_end(r->study, &r->result->itl);
-  if (r->def->apart && r->verdict == FC_VERDICT_ENOUGH) fc_study_gaps(r->study, &r->result->itl);
+  if (!r->gaps && r->verdict != FC_VERDICT_END && r->verdict != FC_VERDICT_LIMIT)
+    fc_study_gaps(r->study, &r->result->itl);
   return status;
 }
 
@@ -129,17 +148,25 @@ static fc_serve_answer answer_of(const run *r, uint64_t seed) {
                        .verdict = r->verdict,
                        .study = r->study,
                        .result = r->result,
-                       .devices = r->d.devices,
+                       .devices = (double)r->d.devices,
+                       .replicas = 1,
                        .prefill_devices = r->d.prefill_devices,
                        .kv_blocks = r->d.replica.kv_blocks,
                        .price_usd_per_s = cli_deployment_price(r->def),
                        .load = fc_load_so_far(r->t.load)};
-  if (r->def->apart) {
+  if (r->apart) {
     a.prefill = &r->apart->prefill;
     a.transfer_mean_s = r->apart->transfer_mean_s;
     a.link_utilisation = r->apart->link_utilisation;
-    a.kv_blocks *= r->def->apart->decode_replicas;
-    a.prefill_kv_blocks = r->d.apart.prefill.kv_blocks * r->def->apart->prefill_replicas;
+    a.replicas = (double)r->def->apart->decode_replicas;
+    a.prefill_kv_blocks = r->d.apart.prefill.kv_blocks;
+  }
+  if (r->cluster) {
+    const fc_cluster_result *c = a.cluster = r->cluster;
+    double held = 0;
+    for (int i = FC_REPLICA_LOADING; i < FC_REPLICA_CONDITIONS; i++) held += c->device_s[i];
+    a.devices = c->span_s > 0 ? held / c->span_s : (double)r->d.devices;
+    a.replicas = a.devices / (double)r->def->plan.devices;
   }
   cli_deployment_log_sd(&r->d, r->result, a.load.input.mean, &a.decode_log_sd, &a.prefill_log_sd);
   if (r->t.trace) {
@@ -182,6 +209,13 @@ static int write_results(run *r, const fc_input *input, const data_dirs *data, u
   return code;
 }
 
+/* For the result; only one of three. */
+static bool make_room(run *r) {
+  if (r->def->apart) return (r->apart = calloc(1, sizeof *r->apart)) != NULL;
+  if (r->def->cluster) return (r->cluster = calloc(1, sizeof *r->cluster)) != NULL;
+  return (r->result = calloc(1, sizeof *r->result)) != NULL;
+}
+
 /* Files are opened before anything runs: a folder that cannot be written is told at once. */
 static int make(run *r, uint64_t seed, const char *folder, const settings *s, char *why) {
   const fc_serve_def *def = r->def;
@@ -192,26 +226,31 @@ static int make(run *r, uint64_t seed, const char *folder, const settings *s, ch
   if (r->t.to_the_end) study.width = 0;
   fc_status status = cli_deployment_make(&r->d, def, r->t.context, why);
   if (status == FC_OK) status = fc_study_new(&r->study, &study);
-  r->result = status == FC_OK && !def->apart ? calloc(1, sizeof *r->result) : NULL;
-  r->apart = status == FC_OK && def->apart ? calloc(1, sizeof *r->apart) : NULL;
-  if (status == FC_OK && !r->result && !r->apart) status = FC_E_NOMEM;
+  if (status == FC_OK && !make_room(r)) status = FC_E_NOMEM;
   if (status != FC_OK) return complain(status, def->name, why);
   bool timeline = s->timeline || def->timeline;
-  status = fc_serve_files_open(&r->files, folder, s->requests || def->requests, timeline, why);
+  fc_serve_files_def files = {
+      .requests = s->requests || def->requests, .timeline = timeline, .cluster = def->cluster != NULL};
+  status = fc_serve_files_open(&r->files, folder, &files, why);
   if (status != FC_OK) return complain(status, def->name, why);
   char broken[256] = "";
   r->bar = cli_progress(s->quiet);
   status = simulate(r, seed, timeline, broken);
   cli_progress_clear(&r->bar);
   if (*fc_stop_flag()) status = FC_E_CANCELLED;
-  return status == FC_OK ? EXIT_OK : complain(status, def->name, broken);
+  if (status == FC_OK) return EXIT_OK;
+  fc_serve_files_abandon(r->files); /* an interrupted program does not come back */
+  r->files = NULL;
+  return complain(status, def->name, broken);
 }
 
 static void free_run(run *r) {
   fc_serve_files_abandon(r->files);
   fc_study_free(r->study);
-  if (!r->apart) free(r->result);
+  if (!r->apart && !r->cluster) free(r->result);
   free(r->apart);
+  if (r->cluster) fc_cluster_result_fini(r->cluster);
+  free(r->cluster);
   cli_deployment_free(&r->d);
   cli_traffic_free(&r->t);
 }

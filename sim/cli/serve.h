@@ -3,6 +3,7 @@
 #define FC_CLI_SERVE_H
 
 #include <fleetcast/scenario/load.h>
+#include <fleetcast/serve/cluster.h>
 #include <fleetcast/serve/replica.h>
 #include <fleetcast/workload/load.h>
 #include <fleetcast/workload/trace.h>
@@ -17,7 +18,9 @@ typedef struct {
   fc_step_table *steps, *prefill_steps; /* prefill: NULL where it is not apart */
   fc_replica_def replica;               /* the instance, or a decode instance */
   fc_disagg_def apart;
-  int64_t devices, prefill_devices; /* all, of them for prefill */
+  fc_cluster_def cluster;
+  fc_slo_class slo[32];
+  int64_t devices, prefill_devices; /* all, of them for prefill; a cluster: at first */
 } deployment;
 
 /* @param context  mean tokens of a request.  @return FC_OK | FC_E_NOMEM | FC_E_INFEASIBLE (no room for the

@@ -65,11 +65,55 @@ static double default_link(const fc_serve_def *def) {
   return def->profile->device->scaleout_bytes_per_s * (double)(here < there ? here : there);
 }
 
+/* What is promised counts in goodput; the cluster's own count of it is not used, nor is a promise of E2E. */
+static void put_classes(deployment *d) {
+  fc_cluster_def *c = &d->cluster;
+  c->n_classes = d->def->n_classes;
+  c->slo = c->n_classes ? d->slo : NULL;
+  for (size_t i = 0; i < c->n_classes; i++) {
+    const fc_serve_class *from = &d->def->classes[i];
+    d->slo[i] = (fc_slo_class){.name = from->name,
+                               .ttft_s = from->ttft_s > 0 ? from->ttft_s : HUGE_VAL,
+                               .tpot_s = from->tpot_s > 0 ? from->tpot_s : HUGE_VAL};
+  }
+}
+
+static fc_status make_cluster(deployment *d, char *why) {
+  const fc_serve_cluster *from = d->def->cluster;
+  fc_cluster_def *c = &d->cluster;
+  *c = fc_cluster_default_def();
+  c->replica = d->replica;
+  c->replicas = from->replicas;
+  c->route = from->route;
+  c->prefix_share = from->prefix_share;
+  c->guard_ratio = from->guard_ratio;
+  c->guard_requests = from->guard_requests;
+  c->n_lengths = (int)from->n_length_below + 1;
+  for (size_t i = 0; i < from->n_length_below; i++) c->length_below[i] = (uint32_t)from->length_below[i];
+  for (size_t i = 0; i < from->n_length_share; i++) c->length_share[i] = from->length_share[i];
+  c->output_known = from->output_known;
+  c->scale = from->scale;
+  c->failure = from->failure;
+  c->failure.retries = (uint32_t)from->retries;
+  c->router_queue_limit = from->router_queue;
+  if (from->load_bytes_per_s > 0) {
+    fc_serve_memory m;
+    fc_cost_serve_memory(&m, d->def->model, d->def->profile->device, &d->def->plan, 1);
+    c->weights_bytes = m.weight_bytes * (double)d->def->plan.devices;
+    c->load_bytes_per_s = from->load_bytes_per_s;
+  }
+  c->load_extra_s = from->load_extra_s;
+  put_classes(d);
+  d->devices = from->replicas * d->def->plan.devices;
+  return fc_cluster_check(c, why);
+}
+
 fc_status cli_deployment_make(deployment *d, const fc_serve_def *def, double context, char *why) {
   *d = (deployment){.def = def, .devices = def->plan.devices};
   fc_status status = make_instance(&d->replica, &d->steps, def, &def->plan, &def->engine.scheduler,
                                    def->engine.kv_tokens, context, true, why);
   const fc_serve_apart *a = def->apart;
+  if (status == FC_OK && def->cluster) return make_cluster(d, why);
   if (status != FC_OK || !a) return status;
   status = make_instance(&d->apart.prefill, &d->prefill_steps, def, &a->plan, &a->scheduler, a->kv_tokens,
                          context, false, why);
@@ -101,6 +145,7 @@ void cli_deployment_log_sd(const deployment *d, const fc_replica_result *r, doub
   const fc_serve_policy *policy = d->prefill_steps ? &d->apart.prefill.policy : &d->replica.policy;
   double groups = (double)fc_step_table_groups(d->steps), replicas = 1;
   if (d->prefill_steps) replicas = (double)d->apart.decode_replicas;
+  if (d->def->cluster) replicas = (double)(d->cluster.replicas > 0 ? d->cluster.replicas : 1);
   double batch = fmax(groups, r->batch_mean), held = r->kv_mean * (double)d->replica.block_tokens / replicas;
   *decode = log_sd(d->steps, &(fc_step_work){.decode = batch, .decode_context = fmax(batch, held)});
   double tokens = fmax(1, fmin(input, (double)policy->token_budget));

@@ -20,7 +20,7 @@ static char *path_of(const char *trace, const char *path, const settings *s) {
   char *out = malloc(folder + strlen(trace) + 1);
   if (!out) return NULL;
   memcpy(out, path, folder);
-  (void)strcpy(out + folder, trace);
+  memcpy(out + folder, trace, strlen(trace) + 1);
   return out;
 }
 

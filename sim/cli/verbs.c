@@ -62,6 +62,17 @@ static const option bench_options[] = {
 #define JOBS                                                                                                 \
   { "jobs", "N", "threads (default: all); results do not depend on it", AT(jobs), OPTION_COUNT, 'j' }
 
+static const option plan_options[] = {
+    {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
+    {"seed", "N", "of the random streams (default: the file's)", AT(seed), OPTION_SEED, 0},
+    JOBS,
+    SET,
+    DATA,
+    {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
 static const option fit_options[] = {
     {"device", "NAME|FILE", "what was measured: a known device, or FILE.yaml", AT(device), OPTION_TEXT, 0},
     {"out", "PROFILE.yaml", "the profile", AT(out), OPTION_TEXT, 'o'},
@@ -144,6 +155,14 @@ static const char serve_notes[] =
     "tokens;\nE2E: last token - arrival.  Every percentile comes with its 95 % interval.\n\n"
     "  fleetcast serve scenarios/serve/llama-2-7b-a100.yaml --set load.rate='4 /s'\n";
 
+static const char plan_notes[] =
+    "PLAN.yaml may be - for stdin; it names a model, devices with prices, a load and an objective "
+    "(docs/plan.md).  A page\ngoes to stdout: the cheapest deployment, why the runner-up lost, the Pareto "
+    "front; DIR gets plans.csv, pareto.csv\nand manifest.yaml, all or none.  Exit status 1: nothing meets "
+    "the "
+    "objective.\n\n"
+    "  fleetcast plan scenarios/plan/llama-3.1-70b-chat.yaml --set slo.tpot='30 ms'\n";
+
 static const char bench_notes[] =
     "Every kernel is checked on fresh random data against a double-precision reference, then timed "
     "(docs/kernels.md).\n"
@@ -186,6 +205,14 @@ const verb cli_verbs[] = {
      OPTIONS(serve_options),
      .run = cli_serve,
      .notes = serve_notes},
+    {.name = "plan",
+     .operands = "PLAN.yaml",
+     .summary = "the cheapest deployment that meets an objective",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(plan_options),
+     .run = cli_plan,
+     .notes = plan_notes},
     {.name = "check",
      .operands = "FILE.yaml...",
      .summary = "validate input files of any kind; diagnostics only",
@@ -228,7 +255,7 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_schema,
-     .notes = "KIND is device, model, profile, shape, scenario or serve.\n"},
+     .notes = "KIND is device, model, profile, shape, scenario, serve or plan.\n"},
     {.name = "explain",
      .operands = "KEY",
      .summary = "what a key of an input file means: unit, default, range",
@@ -257,7 +284,6 @@ const verb cli_verbs[] = {
      OPTIONS(validate_options),
      .run = cli_validate,
      .notes = validate_notes},
-    {.name = "plan", .operands = "", .summary = "search plans and devices under objectives and budgets"},
     {.name = "ensemble", .operands = "", .summary = "many runs: uncertainty"},
     {.name = "merge", .operands = "", .summary = "merge the shards of an ensemble"},
     {.name = "sensitivity", .operands = "", .summary = "Sobol indices of an ensemble"},

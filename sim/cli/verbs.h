@@ -8,6 +8,7 @@
 #include "options.h"
 
 int cli_run(const settings *s);
+int cli_plan(const settings *s);
 int cli_serve(const settings *s);
 int cli_check(const settings *s);
 int cli_bench(const settings *s);

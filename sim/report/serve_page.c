@@ -18,8 +18,8 @@ static void add_instance(fc_text *out, const char *what, const fc_serve_plan *pl
                          const fc_serve_policy *policy) {
   char text[PLAN_TEXT], line[2 * PLAN_TEXT];
   fc_report_serve_plan(text, plan);
-  (void)snprintf(line, sizeof line, "%s: %s; %s, at most %lld requests and %lld tokens a group and iteration",
-                 what, text, policy->name, (long long)policy->max_batch, (long long)policy->token_budget);
+  (void)snprintf(line, sizeof line, "%s: %s; %s, up to %lld requests, %lld tokens a group", what, text,
+                 policy->name, (long long)policy->max_batch, (long long)policy->token_budget);
   fc_report_wrap(out, 0, line);
 }
 
@@ -27,7 +27,7 @@ static void add_head(fc_text *out, const fc_serve_answer *a) {
   const fc_serve_def *d = a->def;
   fc_text_printf(out, "%s\n", d->name);
   if (d->question) fc_report_wrap(out, 0, d->question);
-  fc_text_printf(out, "%s on %lld %s; seed %" PRIu64 "\n", d->model->name, (long long)a->devices,
+  fc_text_printf(out, "%s on %.4g %s; seed %" PRIu64 "\n", d->model->name, a->devices,
                  d->profile->device_name, a->seed);
   if (d->apart) {
     const fc_serve_apart *p = d->apart;
@@ -142,7 +142,7 @@ static void add_rates(fc_text *out, const fc_serve_answer *a) {
   static const char *const name[] = {[FC_RATE_REQUESTS] = "requests done",
                                      [FC_RATE_INPUT_TOKENS] = "input tokens",
                                      [FC_RATE_OUTPUT_TOKENS] = "output tokens"};
-  double share = 1 / (double)a->devices;
+  double share = 1 / a->devices;
   sheet g;
   fc_text_add(out, "\nTHROUGHPUT\n");
   fc_sheet_init(&g, "lrr");
@@ -211,11 +211,29 @@ static void instance_row(sheet *g, const char *name, const fc_replica_result *r,
   fc_sheet_cell(g, "%.1f", r->batch_mean);
   fc_sheet_cell(g, "%.0f", r->batch_peak);
   fc_sheet_cell(g, "%.1f", r->queue_mean);
-  fc_sheet_cell(g, "%.1f %%", 100 * r->kv_mean / (double)blocks);
-  fc_sheet_cell(g, "%.1f %%", 100 * r->kv_peak / (double)blocks * n);
+  fc_sheet_cell(g, "%.1f %%", 100 * r->kv_mean / (double)blocks / n);
+  fc_sheet_cell(g, "%.1f %%", 100 * r->kv_peak / (double)blocks);
   fc_sheet_cell(g, "%" PRIu64, r->preemptions);
   fc_sheet_si(g, (double)r->iterations);
   fc_sheet_cell(g, "%.2f", r->iterations ? 1e3 * r->busy_s / (double)r->iterations : 0);
+}
+
+static void add_cluster(fc_text *out, const fc_serve_answer *a) {
+  const fc_cluster_result *c = a->cluster;
+  if (!c) return;
+  double each = c->span_s * (double)a->def->plan.devices;
+  fc_text_printf(out, "replicas behind '%s', mean:", fc_route_name(a->def->cluster->route));
+  for (int i = FC_REPLICA_PROVISIONING; i < FC_REPLICA_CONDITIONS; i++)
+    if (c->device_s[i] > 0)
+      fc_text_printf(out, " %.3g %s", c->device_s[i] / each,
+                     fc_serve_condition_text((fc_replica_condition)i));
+  fc_text_printf(out, "\nscaled up %" PRIu64 ", down %" PRIu64 " times; availability %.3f %%\n", c->scaled_up,
+                 c->scaled_down, 100 * c->availability);
+  if (c->failures || c->lost || c->router_refused)
+    fc_text_printf(out,
+                   "failures: %" PRIu64 " of replicas, %" PRIu64 " requests sent again, %" PRIu64
+                   " lost, %" PRIu64 " refused by the router\n",
+                   c->failures, c->retries, c->lost, c->router_refused);
 }
 
 static void add_instances(fc_text *out, const fc_serve_answer *a) {
@@ -227,11 +245,12 @@ static void add_instances(fc_text *out, const fc_serve_answer *a) {
   ADD_ROW(&g, head);
   if (a->prefill) {
     instance_row(&g, "prefill", a->prefill, a->prefill_kv_blocks, (double)a->def->apart->prefill_replicas);
-    instance_row(&g, "decode", a->result, a->kv_blocks, (double)a->def->apart->decode_replicas);
+    instance_row(&g, "decode", a->result, a->kv_blocks, a->replicas);
   } else {
-    instance_row(&g, "whole", a->result, a->kv_blocks, 1);
+    instance_row(&g, "whole", a->result, a->kv_blocks, a->replicas);
   }
   fc_sheet_print(&g, out);
+  add_cluster(out, a);
   if (a->prefill)
     fc_text_printf(out, "transfer of a prompt's cache: %.1f ms; link in use %.1f %%\n",
                    1e3 * a->transfer_mean_s, 100 * a->link_utilisation);
@@ -272,7 +291,7 @@ static void add_refusals(fc_text *out, const fc_serve_answer *a) {
                                                       [FC_REFUSED_OUTPUT] = "prompt and output together do",
                                                       [FC_REFUSED_EMPTY] = "no prompt"};
   for (int i = FC_REFUSED_NOT + 1; i < FC_REFUSED_REASONS; i++) {
-    uint64_t n = a->result->refused[i] + (a->prefill ? a->prefill->refused[i] : 0);
+    uint64_t n = fc_serve_refused(a, (fc_refusal)i);
     if (n) fc_text_printf(out, "refused: %" PRIu64 " (%s)\n", n, why[i]);
   }
 }

@@ -23,7 +23,7 @@ fc_status fc_study_new(fc_study **out, const fc_study_def *def) {
   s->def = *def;
   s->size = FC_BATCH_FIRST;
   s->look = FC_BATCHES_LOOK / 2;
-  s->by_number = calloc(BY_NUMBER * FC_BATCHES, sizeof *s->by_number);
+  s->by_number = calloc((size_t)BY_NUMBER * FC_BATCHES, sizeof *s->by_number);
   s->gaps = calloc(FC_BATCHES, sizeof *s->gaps);
   s->before = calloc(1, sizeof *s->before);
   s->all = calloc(1, sizeof *s->all);
@@ -111,10 +111,10 @@ static void cut_gaps(fc_study *s, size_t batch, const fc_digest *gaps) {
   s->gaps_known = true;
 }
 
-static void add_end(fc_study *s, const fc_replica_record *q, double ttft, double tpot, double e2e) {
+static void add_end(fc_study *s, const fc_replica_record *q, bool done, double ttft, double tpot,
+                    double e2e) {
   end_batch *b = &s->end[s->over / s->size];
   size_t class = q->slo_class < s->def.n_classes ? q->slo_class : 0;
-  bool done = q->refused == FC_REFUSED_NOT;
   bool good = done && (!s->def.n_classes || keeps(&s->def.classes[class], ttft, tpot, e2e));
   if (q->finish > b->end) b->end = q->finish;
   b->over++;
@@ -127,19 +127,21 @@ static void add_end(fc_study *s, const fc_replica_record *q, double ttft, double
   b->output_tokens += q->output_tokens;
 }
 
-bool fc_study_add(fc_study *s, const fc_replica_record *q, const fc_digest *gaps) {
+bool fc_study_add(fc_study *s, const fc_cluster_record *record, const fc_digest *gaps) {
+  const fc_replica_record *q = &record->request;
+  bool done = record->outcome == FC_OUTCOME_DONE;
   while (q->number / s->size >= FC_BATCHES || s->over / s->size >= FC_BATCHES) collapse(s);
   size_t batch = (size_t)(q->number / s->size);
   double ttft = (double)(q->first_token - q->arrival), e2e = (double)(q->finish - q->arrival), tpot = 0;
   if (!s->begun || q->arrival < s->start) s->start = q->arrival;
   s->begun = true;
   if (q->output_tokens > 1) tpot = (e2e - ttft) / (double)(q->output_tokens - 1);
-  if (q->refused == FC_REFUSED_NOT) {
+  if (done) {
     fc_digest_add(digest(s, FC_LATENCY_TTFT, batch), ttft, 1);
     fc_digest_add(digest(s, FC_LATENCY_E2E, batch), e2e, 1);
     if (q->output_tokens > 1) fc_digest_add(digest(s, FC_LATENCY_TPOT, batch), tpot, 1);
   }
-  add_end(s, q, ttft, tpot, e2e);
+  add_end(s, q, done, ttft, tpot, e2e);
   s->number_over[batch]++;
   s->over++;
   if (gaps && s->over % s->size == 0) cut_gaps(s, (size_t)(s->over / s->size) - 1, gaps);
@@ -287,7 +289,7 @@ static fc_interval ratio(const double *a, const double *b, size_t n, bool rest) 
 }
 
 fc_interval fc_study_rate(const fc_study *s, fc_rate rate) {
-  double a[FC_BATCHES], b[FC_BATCHES];
+  double a[FC_BATCHES] = {0}, b[FC_BATCHES] = {0};
   size_t first = fc_study_first(s), n = s->looked - first;
   fc_time before = first ? s->end[first - 1].end : s->start;
   for (size_t i = 0; i < n + s->rest; i++) {
@@ -302,7 +304,7 @@ fc_interval fc_study_rate(const fc_study *s, fc_rate rate) {
 }
 
 fc_interval fc_study_class_good(const fc_study *s, size_t class) {
-  double a[FC_BATCHES], b[FC_BATCHES];
+  double a[FC_BATCHES] = {0}, b[FC_BATCHES] = {0};
   size_t first = fc_study_first(s), n = s->looked - first;
   for (size_t i = 0; i < n + s->rest; i++) {
     a[i] = s->end[first + i].class_good[class];

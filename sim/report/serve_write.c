@@ -8,13 +8,12 @@
 #include "manifest.h"
 #include "serve_tables.h"
 
-enum { LATENCY, SUMMARY, BREAKDOWN, REQUESTS, TIMELINE, TABLES };
+enum { LATENCY, SUMMARY, BREAKDOWN, REPLICAS, REQUESTS, TIMELINE, CLUSTER, TABLES };
 
-static const char *const names[TABLES] = {[LATENCY] = "latency.csv",
-                                          [SUMMARY] = "summary.csv",
-                                          [BREAKDOWN] = "breakdown.csv",
-                                          [REQUESTS] = "requests.csv",
-                                          [TIMELINE] = "timeline.csv"};
+static const char *const names[TABLES] = {
+    [LATENCY] = "latency.csv",   [SUMMARY] = "summary.csv",   [BREAKDOWN] = "breakdown.csv",
+    [REPLICAS] = "replicas.csv", [REQUESTS] = "requests.csv", [CLUSTER] = "cluster.csv",
+    [TIMELINE] = "timeline.csv"};
 
 struct fc_serve_files {
   char *folder, *why; /* why: the caller's */
@@ -22,7 +21,7 @@ struct fc_serve_files {
   size_t n; /* tables, of those the last may be on demand */
   int kind[TABLES];
   table t[TABLES], manifest;
-  table *requests, *timeline;
+  table *requests, *timeline, *cluster;
 };
 
 static fc_status add_table(fc_serve_files *f, int kind) {
@@ -33,27 +32,37 @@ static fc_status add_table(fc_serve_files *f, int kind) {
   f->kind[f->n++] = kind;
   if (kind == REQUESTS) fc_serve_requests_header(f->requests = t);
   if (kind == TIMELINE) fc_serve_timeline_header(f->timeline = t);
+  if (kind == CLUSTER) fc_serve_cluster_header(f->cluster = t);
   return FC_OK;
 }
 
-fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, bool requests, bool timeline,
+static bool is_wanted(int kind, const fc_serve_files_def *def) {
+  switch (kind) {
+  case REPLICAS: return def->cluster;
+  case REQUESTS: return def->requests;
+  case TIMELINE: return def->timeline && !def->cluster;
+  case CLUSTER: return def->timeline && def->cluster;
+  default: return true;
+  }
+}
+
+fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, const fc_serve_files_def *def,
                               char *why) {
   *out = NULL;
   fc_serve_files *f = calloc(1, sizeof *f);
-  char *copy = malloc(strlen(folder) + 1);
+  size_t size = strlen(folder) + 1;
+  char *copy = malloc(size);
   if (!f || !copy) {
     free(f);
     free(copy);
     return FC_E_NOMEM;
   }
-  f->folder = strcpy(copy, folder);
+  f->folder = memcpy(copy, folder, size);
   f->why = why;
   fc_folder_explain(why, folder, "");
   fc_status status = fc_folder_make(folder, &f->made);
-  for (int kind = LATENCY; kind < TABLES && status == FC_OK; kind++) {
-    if ((kind == REQUESTS && !requests) || (kind == TIMELINE && !timeline)) continue;
-    status = add_table(f, kind);
-  }
+  for (int kind = LATENCY; kind < TABLES && status == FC_OK; kind++)
+    if (is_wanted(kind, def)) status = add_table(f, kind);
   if (status == FC_OK) {
     *out = f;
     return FC_OK;
@@ -64,12 +73,16 @@ fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, bool req
   return status;
 }
 
-void fc_serve_files_request(fc_serve_files *f, const fc_serve_def *def, const fc_replica_record *record) {
+void fc_serve_files_request(fc_serve_files *f, const fc_serve_def *def, const fc_cluster_record *record) {
   if (f->requests) fc_serve_requests_row(f->requests, def, record);
 }
 
 void fc_serve_files_stretch(fc_serve_files *f, const fc_replica_stretch *stretch) {
   if (f->timeline) fc_serve_timeline_row(f->timeline, stretch);
+}
+
+void fc_serve_files_sample(fc_serve_files *f, const fc_cluster_sample *sample) {
+  if (f->cluster) fc_serve_cluster_row(f->cluster, sample);
 }
 
 void fc_serve_files_abandon(fc_serve_files *f) {
@@ -122,6 +135,7 @@ static fc_status prepare(fc_serve_files *f, const fc_serve_answer *a, const fc_i
   for (size_t i = 0; i < f->n; i++) {
     if (f->kind[i] == LATENCY) fc_serve_latency_table(&f->t[i], a);
     if (f->kind[i] == SUMMARY) fc_serve_summary_table(&f->t[i], a);
+    if (f->kind[i] == REPLICAS) fc_serve_replicas_table(&f->t[i], a);
     if (f->kind[i] == BREAKDOWN) fc_serve_breakdown_table(&f->t[i], a);
   }
   for (size_t i = 0; i < f->n; i++) {

@@ -14,7 +14,8 @@
 
 /* --- kinds --- */
 
-static const char *const kind_words[] = {"any", "device", "model", "profile", "shape", "scenario", "serve"};
+static const char *const kind_words[] = {"any",   "device",   "model", "profile",
+                                         "shape", "scenario", "serve", "plan"};
 
 const char *fc_input_kind_text(fc_input_kind kind) {
   return kind_words[kind];
@@ -24,7 +25,8 @@ const fc_schema *fc_schema_of(fc_input_kind kind) {
   static const fc_schema *const schema[FC_INPUT_KINDS] = {
       [FC_INPUT_DEVICE] = &fc_schema_device,     [FC_INPUT_MODEL] = &fc_schema_model,
       [FC_INPUT_PROFILE] = &fc_schema_profile,   [FC_INPUT_SHAPE] = &fc_schema_shape,
-      [FC_INPUT_SCENARIO] = &fc_schema_scenario, [FC_INPUT_SERVE] = &fc_schema_serve};
+      [FC_INPUT_SCENARIO] = &fc_schema_scenario, [FC_INPUT_SERVE] = &fc_schema_serve,
+      [FC_INPUT_PLAN] = &fc_schema_plan};
   FC_ASSERT(schema[kind]);
   return schema[kind];
 }
@@ -379,6 +381,10 @@ const fc_fleet_def *fc_input_fleet(const fc_input *input) {
 
 const fc_serve_def *fc_input_serve(const fc_input *input) {
   return object_if(input, FC_INPUT_SERVE);
+}
+
+const fc_plan_def *fc_input_plan(const fc_input *input) {
+  return object_if(input, FC_INPUT_PLAN);
 }
 
 size_t fc_input_n_files(const fc_input *input) {

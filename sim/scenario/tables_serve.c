@@ -104,7 +104,8 @@ static void fill_scheduler(fc_reader *r, fc_serve_policy *p, const fc_node *map)
     size_t n = 0;
     while (n < POLICIES_MAX && (names[n] = fc_serve_policy_name(n))) n++;
     const char *near = fc_diag_nearest(p->name, names, n);
-    (void)fc_reader_error(r, word, "no policy '%.40s'%s%s%s", p->name, near ? "; did you mean '" : "",
+    (void)fc_reader_error(r, word ? word : r->root, "no policy '%.40s'%s%s%s", p->name,
+                          near ? "; did you mean '" : "",
                           near ? near : ": vllm, sglang, trtllm or trtllm_max_utilisation", near ? "'?" : "");
     return;
   }
@@ -337,6 +338,11 @@ static const fc_field fields[] = {
      AT(apart),
      .sub = &apart,
      .help = "Prompts on instances of their own; absent: an instance does both."},
+    {.key = "cluster",
+     .kind = FC_FIELD_OWN,
+     AT(cluster),
+     .sub = &fc_schema_cluster,
+     .help = "Several instances behind a router; absent: one."},
     {.key = "load",
      .kind = FC_FIELD_STRUCT,
      AT(load),
@@ -405,6 +411,8 @@ static void check(fc_reader *r, void *object, const fc_node *map) {
   complete_plan(r, def->model, &def->plan, plan ? plan : map);
   if (!given || !fc_node_find(given, "scheduler")) fill_scheduler(r, &def->engine.scheduler, NULL);
   const fc_node *node = fc_node_find(map, "disaggregation");
+  if (node && def->cluster)
+    (void)fc_reader_key_error(r, node, "'disaggregation' has replicas of its own: no 'cluster' with it");
   if (!node || !def->apart) return;
   /* the mapping is this reader's own memory, const only to the definition's users */
   fc_serve_apart *a = (fc_serve_apart *)(uintptr_t)def->apart;

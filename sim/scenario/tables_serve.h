@@ -8,5 +8,6 @@
 extern const fc_schema fc_schema_traffic; /* fc_serve_traffic */
 extern const fc_schema fc_schema_class;   /* fc_serve_class */
 extern const fc_schema fc_schema_stop;    /* fc_serve_stop */
+extern const fc_schema fc_schema_cluster; /* fc_serve_cluster (tables_cluster.c) */
 
 #endif

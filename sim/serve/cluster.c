@@ -28,7 +28,8 @@ fc_cluster_def fc_cluster_default_def(void) {
                 .down_wait_s = 300,
                 .provision_s = fc_dist_point(0)},
       .failure = {.shape = 1, .repair_s = fc_dist_point(0), .retries = 5, .retry_after_s = 0.05},
-      .router_queue_limit = INT64_MAX};
+      .router_queue_limit = INT64_MAX,
+      .threads = 1};
 }
 
 /* --- the definition --- */
@@ -90,6 +91,7 @@ static const char *fault_of(const fc_cluster_def *d) {
   if (d->n_classes > 65536 || (d->n_classes && !d->slo)) return "n_classes is above 65,536, or slo is NULL";
   for (size_t i = 0; i < d->n_classes; i++)
     if (!(d->slo[i].ttft_s > 0) || !(d->slo[i].tpot_s > 0)) return "a limit of an SLO class is not positive";
+  if (d->threads < 1 || d->threads > 256) return "threads is outside [1, 256]";
   if (!is_amount(d->timeline_s)) return "timeline_s is negative";
   if (d->timeline_s > 0 && d->timeline_s < 1e-6) return "timeline_s is below 1e-6";
   return NULL;
@@ -286,7 +288,10 @@ fc_status fc_cluster_run(fc_cluster_result *out, const fc_cluster_def *def, cons
   if (c.status == FC_OK) c.status = make_replicas(&c);
   if (c.status == FC_OK) {
     start(&c);
-    all_events(&c);
+    if (fc_runs_free(&c))
+      fc_run_free(&c);
+    else
+      all_events(&c);
   }
   if (c.status == FC_OK) c.status = fc_cluster_collect(&c);
   fini(&c);

@@ -118,6 +118,8 @@ static inline void fc_race_set(fc_race *race, uint32_t number, int64_t value) {
 
 /* --- routing (cluster_route.c) --- */
 
+/* Of those that look at no replica. */
+uint32_t fc_route_blind(fc_cluster *c, const fc_request *q);
 /* @pre one serves */
 uint32_t fc_route_choose(fc_cluster *c, const fc_request *q, uint32_t attempt);
 bool fc_route_needs_load(fc_route route);
@@ -130,6 +132,12 @@ void fc_route_learn(fc_cluster *c, uint32_t input, uint32_t output);
 /* --- requests (cluster_request.c) --- */
 
 void fc_arrive(fc_cluster *c);
+/* Its class is there?  FC_E_DOMAIN, and why. */
+FC_NODISCARD
+fc_status fc_class_check(fc_cluster *c, fc_request *q);
+void fc_count_in(fc_cluster *c, const fc_request *q);
+void fc_count_given(fc_cluster *c, fc_node *node);
+void fc_count_end(fc_cluster *c, fc_node *node, const fc_replica_record *r);
 void fc_record(void *context, const fc_replica_record *record);
 void fc_lost(void *context, const fc_replica_record *record);
 void fc_retry(fc_cluster *c);
@@ -151,6 +159,11 @@ void fc_leave_if_drained(fc_cluster *c, fc_node *node);
 void fc_scale_now(fc_cluster *c);
 void fc_sample_now(fc_cluster *c);
 fc_time fc_after(fc_time t, fc_time more);
+
+/* --- replicas apart (cluster_free.c) --- */
+
+bool fc_runs_free(const fc_cluster *c);
+void fc_run_free(fc_cluster *c);
 
 /* --- results (cluster_result.c) --- */
 

@@ -89,14 +89,20 @@ void fc_node_refresh(fc_cluster *c, fc_node *node) {
   fc_route_refresh(c, node);
 }
 
-static void give(fc_cluster *c, const fc_request *q, uint32_t attempt) {
-  fc_node *node = &c->node[fc_route_choose(c, q, attempt)];
-  if (c->outstanding[node->number]++ == 0) {
+void fc_count_given(fc_cluster *c, fc_node *node) {
+  int64_t *outstanding = &c->outstanding[node->number];
+  if (c->n_idle > 0 && *outstanding > 0) c->out->past_idle++;
+  if ((*outstanding)++ == 0) {
     c->n_idle--;
     node->busy_since = c->now;
   }
   node->in++;
   c->out->attempts++;
+}
+
+static void give(fc_cluster *c, const fc_request *q, uint32_t attempt) {
+  fc_node *node = &c->node[fc_route_choose(c, q, attempt)];
+  fc_count_given(c, node);
   if (c->def.route == FC_ROUTE_LEAST_WORK) node->work += fc_route_work(c, q->input_tokens, q->output_tokens);
   fc_status status = fc_replica_offer(node->replica, q);
   if (status != FC_OK) c->status = status;
@@ -155,23 +161,31 @@ static void route(fc_cluster *c, fc_passage *p) {
   if (c->at_router.n > c->out->router_peak) c->out->router_peak = c->at_router.n;
 }
 
+fc_status fc_class_check(fc_cluster *c, fc_request *q) {
+  if (q->slo_class < c->out->n_classes) return FC_OK;
+  if (!c->def.n_classes) {
+    q->slo_class = 0;
+    return FC_OK;
+  }
+  if (c->why)
+    (void)snprintf(c->why, 256, "request %llu is of class %u, of %zu", (unsigned long long)q->number,
+                   q->slo_class, c->def.n_classes);
+  return FC_E_DOMAIN;
+}
+
+void fc_count_in(fc_cluster *c, const fc_request *q) {
+  c->out->in++;
+  c->out->by_class[q->slo_class].in++;
+}
+
 void fc_arrive(fc_cluster *c) {
   fc_request q;
   c->source->take(c->source->context, &q);
   if (q.arrival > c->now) c->now = q.arrival;
   c->idle_controls = 0;
-  if (q.slo_class >= c->out->n_classes) {
-    if (c->def.n_classes) {
-      if (c->why)
-        (void)snprintf(c->why, 256, "request %llu is of class %u, of %zu", (unsigned long long)q.number,
-                       q.slo_class, c->def.n_classes);
-      c->status = FC_E_DOMAIN;
-      return;
-    }
-    q.slo_class = 0;
-  }
-  c->out->in++;
-  c->out->by_class[q.slo_class].in++;
+  c->status = fc_class_check(c, &q);
+  if (c->status != FC_OK) return;
+  fc_count_in(c, &q);
   if (!c->dynamic) {
     give(c, &q, 0);
     return;
@@ -252,10 +266,7 @@ static void count_done(fc_cluster *c, const fc_replica_record *r) {
   k->good_tokens += ttft && tpot ? r->output_tokens : 0;
 }
 
-/* A replica's word. */
-void fc_record(void *context, const fc_replica_record *r) {
-  fc_node *node = context;
-  fc_cluster *c = node->cluster;
+void fc_count_end(fc_cluster *c, fc_node *node, const fc_replica_record *r) {
   fc_cluster_record whole = {.request = *r, .replica = node->number, .attempts = 1};
   leaves(c, node, r);
   if (c->dynamic) {
@@ -276,6 +287,13 @@ void fc_record(void *context, const fc_replica_record *r) {
     c->out->by_class[r->slo_class].refused++;
   }
   tell(c, &whole);
+}
+
+/* A replica's word. */
+void fc_record(void *context, const fc_replica_record *r) {
+  fc_node *node = context;
+  fc_cluster *c = node->cluster;
+  fc_count_end(c, node, r);
   /* who comes now may still meet the iteration that starts now */
   fc_time arrival;
   while (c->status == FC_OK && c->source->peek(c->source->context, &arrival) && arrival <= c->now)

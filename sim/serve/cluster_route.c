@@ -145,10 +145,15 @@ static uint32_t choose(const fc_cluster *c, const fc_request *q, uint32_t attemp
   return least(c, 0);
 }
 
+uint32_t fc_route_blind(fc_cluster *c, const fc_request *q) {
+  uint32_t i = c->n > 1 ? choose(c, q, 0) : 0;
+  c->cursor = next_of(c, i);
+  return i;
+}
+
 uint32_t fc_route_choose(fc_cluster *c, const fc_request *q, uint32_t attempt) {
   uint32_t i = c->n > 1 ? choose(c, q, attempt) : 0;
   c->cursor = next_of(c, i);
   c->node[i].turn = ++c->turn;
-  if (c->n_idle > 0 && c->outstanding[i] > 0) c->out->past_idle++;
   return i;
 }

@@ -12,16 +12,16 @@ static void fill_study(fake *f) {
   cr_assert_eq(fc_study_new(&f->study, &def), FC_OK);
   for (uint64_t i = 0; i < 1000; i++) {
     fc_time at = (fc_time)i * FC_SECOND, step = FC_SECOND / 100;
-    fc_replica_record q = {.number = i,
-                           .arrival = at,
-                           .admitted = at,
-                           .first_token = at + 10 * step,
-                           .finish = at + 20 * step,
-                           .input_tokens = 100,
-                           .output_tokens = 11,
-                           .slo_class = i % 2};
+    fc_cluster_record q = {.request = {.number = i,
+                                       .arrival = at,
+                                       .admitted = at,
+                                       .first_token = at + 10 * step,
+                                       .finish = at + 20 * step,
+                                       .input_tokens = 100,
+                                       .output_tokens = 11,
+                                       .slo_class = i % 2}};
     fc_digest_add(&f->result->itl, 1e7, 10);
-    (void)fc_study_add(f->study, &q, f->answer.prefill ? NULL : &f->result->itl);
+    (void)fc_study_add(f->study, &q, f->answer.prefill || f->answer.cluster ? NULL : &f->result->itl);
   }
   fc_study_end(f->study, &f->result->itl);
 }
@@ -44,7 +44,30 @@ static void fill_result(fc_replica_result *r) {
   r->cache_hits = 5;
 }
 
-void fake_answer(fake *f, bool apart) {
+/* Two replicas of two devices, one of them down for half of the time. */
+static void fill_cluster(fake *f) {
+  for (int i = 0; i < 2; i++)
+    f->replica[i] = (fc_cluster_replica){
+        .in = 500, .done = 500, .starts = 1, .seconds = {[FC_REPLICA_UP] = i ? 500 : 1000}, .kv_peak = 250};
+  f->replica[1].seconds[FC_REPLICA_DOWN] = 500;
+  f->router = (fc_serve_cluster){.replicas = 2, .route = FC_ROUTE_LEAST_REQUESTS};
+  f->cluster = (fc_cluster_result){.in = 1003,
+                                   .done = 1000,
+                                   .lost = 1,
+                                   .retries = 4,
+                                   .failures = 1,
+                                   .span_s = 1000,
+                                   .device_s = {[FC_REPLICA_UP] = 3000, [FC_REPLICA_DOWN] = 1000},
+                                   .availability = 0.75,
+                                   .n_replicas = 2,
+                                   .by_replica = f->replica};
+  f->def.cluster = &f->router;
+  f->answer.cluster = &f->cluster;
+  f->answer.devices = 4;
+  f->answer.replicas = 2;
+}
+
+void fake_answer(fake *f, fake_kind kind) {
   memset(f, 0, sizeof *f);
   f->model = (fc_model){.name = "some-model"};
   f->profile = (fc_profile){.name = "gold", .device_name = "gold"};
@@ -71,6 +94,7 @@ void fake_answer(fake *f, bool apart) {
                                 .verdict = FC_VERDICT_END,
                                 .result = f->result,
                                 .devices = 2,
+                                .replicas = 1,
                                 .kv_blocks = 500,
                                 .decode_log_sd = 0.2,
                                 .prefill_log_sd = 0.1,
@@ -79,7 +103,8 @@ void fake_answer(fake *f, bool apart) {
                                 .trace = "some.csv",
                                 .trace_sha256 = "00",
                                 .trace_info = {.requests = 1003, .malformed = 2}};
-  if (apart) {
+  if (kind == FAKE_CLUSTER) fill_cluster(f);
+  if (kind == FAKE_APART) {
     f->def.apart = &f->apart;
     f->answer.prefill = f->prefill;
     f->answer.devices = 4;

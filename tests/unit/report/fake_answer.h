@@ -16,10 +16,14 @@ typedef struct {
   fc_profile profile;
   fc_study *study;
   fc_replica_result *result, *prefill;
+  fc_serve_cluster router;
+  fc_cluster_result cluster;
+  fc_cluster_replica replica[2];
   fc_serve_answer answer;
 } fake;
 
-void fake_answer(fake *f, bool apart);
+typedef enum { FAKE_ONE, FAKE_APART, FAKE_CLUSTER } fake_kind;
+void fake_answer(fake *f, fake_kind kind);
 void fake_free(fake *f);
 void fake_folder(char out[96]); /* a new one below /tmp */
 void fake_remove(const char *folder);

@@ -8,9 +8,10 @@
 #include "csv_rows.h"
 #include "fake_answer.h"
 
-static const char *const files[] = {"latency.csv", "summary.csv", "breakdown.csv", "requests.csv",
-                                    "timeline.csv"};
-enum { FILES = sizeof files / sizeof *files };
+/* Of a single instance, of a cluster. */
+static const char *const files[][6] = {
+    {"latency.csv", "summary.csv", "breakdown.csv", "requests.csv", "timeline.csv"},
+    {"latency.csv", "summary.csv", "breakdown.csv", "requests.csv", "replicas.csv", "cluster.csv"}};
 
 static const fc_report_options options = {.version = "0.0", .command = "fleetcast serve fake.yaml"};
 
@@ -23,17 +24,27 @@ static char *in(const char *folder, const char *name) {
 static void write_all(const char *folder, const fake *f) {
   char why[FC_REPORT_WHY];
   fc_serve_files *out;
-  cr_assert_eq(fc_serve_files_open(&out, folder, true, true, why), FC_OK);
-  fc_replica_record q = {.arrival = FC_SECOND,
-                         .admitted = FC_SECOND,
-                         .first_token = 2 * FC_SECOND,
-                         .finish = 4 * FC_SECOND,
-                         .input_tokens = 10,
-                         .output_tokens = 5,
-                         .slo_class = 1};
+  cr_assert_eq(
+      fc_serve_files_open(&out, folder, &(fc_serve_files_def){true, true, f->def.cluster != NULL}, why),
+      FC_OK);
+  fc_cluster_record q = {.request = {.arrival = FC_SECOND,
+                                     .admitted = FC_SECOND,
+                                     .first_token = 2 * FC_SECOND,
+                                     .finish = 4 * FC_SECOND,
+                                     .input_tokens = 10,
+                                     .output_tokens = 5,
+                                     .slo_class = 1},
+                         .attempts = 1};
   fc_serve_files_request(out, &f->def, &q);
-  q.refused = FC_REFUSED_PROMPT;
+  q.outcome = FC_OUTCOME_REFUSED;
+  q.request.refused = FC_REFUSED_PROMPT;
   fc_serve_files_request(out, &f->def, &q);
+  q.request.refused = FC_REFUSED_NOT;
+  q.replica = -1;
+  fc_serve_files_request(out, &f->def, &q);
+  q.outcome = FC_OUTCOME_LOST;
+  fc_serve_files_request(out, &f->def, &q);
+  fc_serve_files_sample(out, &(fc_cluster_sample){.at = FC_SECOND});
   fc_serve_files_stretch(out, &(fc_replica_stretch){.start = 1, .end = 2, .iterations = 3});
   cr_assert_eq(fc_serve_files_commit(out, &f->answer, NULL, &options), FC_OK, "%s", why);
 }
@@ -49,7 +60,7 @@ static double of(const csv *t, const char *metric, const char *of_what, const ch
 Test(serve_files, say_what_was_found) {
   fake f;
   char folder[96];
-  fake_answer(&f, false);
+  fake_answer(&f, FAKE_ONE);
   fake_folder(folder);
   write_all(folder, &f);
   csv *t = read_csv(in(folder, "latency.csv"));
@@ -87,6 +98,9 @@ Test(serve_files, say_what_was_found) {
   cr_expect_str_eq(get(t, 0, "class"), "slow");
   cr_expect_str_eq(get(t, 1, "refused"), "prompt");
   cr_expect_str_eq(get(t, 1, "ttft_s"), "");
+  cr_expect_str_eq(get(t, 2, "refused"), "router");
+  cr_expect_str_eq(get(t, 2, "replica"), "");
+  cr_expect_str_eq(get(t, 3, "refused"), "lost");
   free_csv(t);
   fake_remove(folder);
   fake_free(&f);
@@ -95,11 +109,12 @@ Test(serve_files, say_what_was_found) {
 Test(serve_files, on_demand_files_are_left_out_and_rows_of_them_ignored) {
   fake f;
   char folder[96], why[FC_REPORT_WHY];
-  fake_answer(&f, true);
+  fake_answer(&f, FAKE_APART);
   fake_folder(folder);
   fc_serve_files *out;
-  cr_assert_eq(fc_serve_files_open(&out, folder, false, false, why), FC_OK);
-  fc_serve_files_request(out, &f.def, &(fc_replica_record){0});
+  cr_assert_eq(fc_serve_files_open(&out, folder, &(fc_serve_files_def){0}, why), FC_OK);
+  fc_serve_files_request(out, &f.def, &(fc_cluster_record){0});
+  fc_serve_files_sample(out, &(fc_cluster_sample){0});
   fc_serve_files_stretch(out, &(fc_replica_stretch){0});
   cr_assert_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_OK);
   cr_expect_neq(access(in(folder, "requests.csv"), F_OK), 0);
@@ -116,12 +131,12 @@ Test(serve_files, on_demand_files_are_left_out_and_rows_of_them_ignored) {
 Test(serve_files, a_number_that_is_not_finite_leaves_nothing) {
   fake f;
   char folder[96], new[128], why[FC_REPORT_WHY];
-  fake_answer(&f, false);
+  fake_answer(&f, FAKE_ONE);
   fake_folder(folder);
   (void)snprintf(new, sizeof new, "%s/new", folder);
   f.result->parts.dense_s = (double)NAN;
   fc_serve_files *out;
-  cr_assert_eq(fc_serve_files_open(&out, new, true, false, why), FC_OK);
+  cr_assert_eq(fc_serve_files_open(&out, new, &(fc_serve_files_def){.requests = true}, why), FC_OK);
   cr_expect_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_E_LAW);
   cr_expect_str_eq(why, "INV-9: a number of breakdown.csv is not finite");
   cr_expect_neq(access(new, F_OK), 0);
@@ -131,7 +146,7 @@ Test(serve_files, a_number_that_is_not_finite_leaves_nothing) {
 
 Test(serve_files, the_page_tells_the_same) {
   fake f;
-  fake_answer(&f, true);
+  fake_answer(&f, FAKE_APART);
   f.answer.verdict = FC_VERDICT_OVERLOADED;
   fc_text page = {0};
   cr_assert_eq(fc_report_serve_page(&page, &f.answer), FC_OK);
@@ -171,35 +186,20 @@ static size_t documented(char out[64][64], const char *docs, const char *heading
   return n;
 }
 
-Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
-  fake f;
-  char folder[96], heading[64], names[64][64];
-  fake_answer(&f, true);
-  fake_folder(folder);
-  write_all(folder, &f);
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
-  for (int i = 0; i < FILES; i++) {
-    (void)snprintf(heading, sizeof heading, "\n### serve: %s\n", files[i]);
-    size_t n = documented(names, docs, heading);
-    csv *t = read_csv(in(folder, files[i]));
-    cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", files[i], t->columns, n);
-    for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", files[i]);
-    free_csv(t);
-  }
-  size_t n = documented(names, docs, "\n### serve: metrics of summary.csv\n");
-  bool seen[64] = {false};
-  csv *t = read_csv(in(folder, "summary.csv"));
-  for (size_t i = 0; i < t->n; i++) {
-    size_t k = 0;
-    while (k < n && strcmp(names[k], get(t, i, "metric")) != 0) k++;
-    cr_assert_lt(k, n, "metric %s is not in docs/csv.md", get(t, i, "metric"));
-    seen[k] = true;
-  }
-  for (size_t k = 0; k < n; k++) cr_expect(seen[k], "docs/csv.md: metric %s is never written", names[k]);
+static void check_columns(const char *docs, const char *folder, const char *file) {
+  char heading[64], names[64][64];
+  (void)snprintf(heading, sizeof heading, "\n### serve: %s\n", file);
+  size_t n = documented(names, docs, heading);
+  csv *t = read_csv(in(folder, file));
+  cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", file, t->columns, n);
+  for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", file);
   free_csv(t);
+}
+
+static void check_manifest(const char *docs, const char *folder) {
+  char names[64][64];
   char *manifest = slurp(in(folder, "manifest.yaml"));
-  n = documented(names, docs, "\n### serve: manifest.yaml\n");
-  size_t keys = 0;
+  size_t n = documented(names, docs, "\n### serve: manifest.yaml\n"), keys = 0;
   for (const char *p = manifest; *p; p += strcspn(p, "\n"), p += *p == '\n') {
     if (!islower((unsigned char)*p)) continue;
     cr_assert_lt(keys, n);
@@ -209,7 +209,56 @@ Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
   }
   cr_expect_eq(n - keys, 4, "without an input: no inputs, uncertain, sources, resolved");
   free(manifest);
+}
+
+Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
+  static const fake_kind kinds[] = {FAKE_ONE, FAKE_CLUSTER, FAKE_APART};
+  char names[64][64];
+  bool seen[64] = {false};
+  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
+  size_t n = documented(names, docs, "\n### serve: metrics of summary.csv\n");
+  for (int kind = 0; kind < 3; kind++) {
+    fake f;
+    char folder[96];
+    fake_answer(&f, kinds[kind]);
+    fake_folder(folder);
+    write_all(folder, &f);
+    for (int i = 0; kind < 2 && i < 6 && files[kind][i]; i++) check_columns(docs, folder, files[kind][i]);
+    check_manifest(docs, folder);
+    csv *t = read_csv(in(folder, "summary.csv"));
+    for (size_t i = 0; i < t->n; i++) {
+      size_t k = 0;
+      while (k < n && strcmp(names[k], get(t, i, "metric")) != 0) k++;
+      cr_assert_lt(k, n, "metric %s is not in docs/csv.md", get(t, i, "metric"));
+      seen[k] = true;
+    }
+    free_csv(t);
+    fake_remove(folder);
+    fake_free(&f);
+  }
+  for (size_t k = 0; k < n; k++) cr_expect(seen[k], "docs/csv.md: metric %s is never written", names[k]);
   free(docs);
+}
+
+/* Two of two devices: one is down for half of the time, and paid for. */
+Test(serve_files, a_cluster_adds_up) {
+  fake f;
+  char folder[96];
+  fake_answer(&f, FAKE_CLUSTER);
+  fake_folder(folder);
+  write_all(folder, &f);
+  csv *t = read_csv(in(folder, "summary.csv"));
+  cr_expect_float_eq(of(t, "replicas", "up", "value"), 1.5, 1e-12);
+  cr_expect_float_eq(of(t, "replicas", "down", "value"), 0.5, 1e-12);
+  cr_expect_float_eq(of(t, "price_output", "", "value"), 1e6 * 8 / 3600 / 11, 1e-6);
+  cr_expect_float_eq(of(t, "kv_mean_share", "whole", "value"), 0.1, 1e-12);
+  cr_expect_float_eq(of(t, "requests_lost", "", "value"), 1, 0);
+  free_csv(t);
+  t = read_csv(in(folder, "replicas.csv"));
+  cr_expect_eq(t->n, 2);
+  cr_expect_float_eq(number(t, 1, "down_s"), 500, 0);
+  cr_expect_float_eq(number(t, 1, "kv_peak_share"), 0.5, 0);
+  free_csv(t);
   fake_remove(folder);
   fake_free(&f);
 }

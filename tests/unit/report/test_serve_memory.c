@@ -21,7 +21,7 @@ Test(serve_memory, every_allocation_of_a_study_may_fail) {
 
 Test(serve_memory, every_allocation_of_the_page_may_fail) {
   fake f;
-  fake_answer(&f, true);
+  fake_answer(&f, FAKE_CLUSTER);
   for (size_t k = 0;; k++) {
     fc_chaos_arm(k, false);
     fc_text page = {0};
@@ -38,7 +38,7 @@ Test(serve_memory, every_allocation_of_the_page_may_fail) {
 
 Test(serve_memory, every_allocation_of_the_files_may_fail) {
   fake f;
-  fake_answer(&f, true);
+  fake_answer(&f, FAKE_CLUSTER);
   char folder[96], why[FC_REPORT_WHY];
   static const fc_report_options options = {.version = "0", .command = "test"};
   fake_folder(folder);
@@ -48,7 +48,7 @@ Test(serve_memory, every_allocation_of_the_files_may_fail) {
     (void)snprintf(new, sizeof new, "%s/new", folder);
     fc_chaos_arm(k, false);
     fc_serve_files *files;
-    fc_status status = fc_serve_files_open(&files, new, true, true, why);
+    fc_status status = fc_serve_files_open(&files, new, &(fc_serve_files_def){true, true, true}, why);
     if (status == FC_OK) status = fc_serve_files_commit(files, &f.answer, NULL, &options);
     bool fired = fc_chaos_disarm();
     cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);

@@ -16,14 +16,15 @@ static fc_study *study_of(double width, double warm_up) {
 }
 
 /* TTFT and E2E in ns; the second token comes with the last. */
-static fc_replica_record request(uint64_t number, fc_time arrival, double ttft, double e2e) {
-  return (fc_replica_record){.number = number,
-                             .arrival = arrival,
-                             .admitted = arrival,
-                             .first_token = arrival + (fc_time)ttft,
-                             .finish = arrival + (fc_time)e2e,
-                             .input_tokens = 10,
-                             .output_tokens = 5};
+static fc_cluster_record request(uint64_t number, fc_time arrival, double ttft, double e2e) {
+  return (fc_cluster_record){.request = {.number = number,
+                                         .arrival = arrival,
+                                         .admitted = arrival,
+                                         .first_token = arrival + (fc_time)ttft,
+                                         .finish = arrival + (fc_time)e2e,
+                                         .input_tokens = 10,
+                                         .output_tokens = 5},
+                             .attempts = 1};
 }
 
 /* --- the two formulas --- */
@@ -69,7 +70,7 @@ static int covered(double memory, double p, double truth) {
     fc_study *s = study_of(0, 0);
     for (uint64_t i = 0; i < SAMPLES; i++) {
       double y = next(&rng, &x, memory);
-      fc_replica_record q = request(i, (fc_time)i * 1000, y, y);
+      fc_cluster_record q = request(i, (fc_time)i * 1000, y, y);
       (void)fc_study_add(s, &q, NULL);
     }
     fc_study_end(s, NULL);
@@ -103,7 +104,7 @@ Test(serve_study, intervals_shrink_as_the_root) {
     fc_study *s = study_of(0, 0);
     for (uint64_t i = 0; i < (k ? 160000 : 10000); i++) {
       double y = next(&rng, &x, 0);
-      fc_replica_record q = request(i, 0, y, y);
+      fc_cluster_record q = request(i, 0, y, y);
       (void)fc_study_add(s, &q, NULL);
     }
     fc_study_end(s, NULL);
@@ -122,10 +123,10 @@ Test(serve_study, a_look_waits_for_the_slowest) {
   uint64_t first = fc_study_now(s).next_look;
   cr_assert_eq(first, FC_BATCHES_LOOK / 2 * FC_BATCH_FIRST);
   for (uint64_t i = 1; i < 3 * first; i++) {
-    fc_replica_record q = request(i, 0, 1e9, 2e9);
+    fc_cluster_record q = request(i, 0, 1e9, 2e9);
     cr_expect(!fc_study_add(s, &q, NULL), "request %llu", (unsigned long long)i);
   }
-  fc_replica_record slow = request(0, 0, 1e9, 90e9);
+  fc_cluster_record slow = request(0, 0, 1e9, 90e9);
   cr_expect(fc_study_add(s, &slow, NULL));
   fc_study_state now = fc_study_now(s);
   cr_expect_eq(now.looked_at, first);
@@ -142,7 +143,7 @@ Test(serve_study, looks_come_until_it_is_enough) {
   uint64_t looks = 0, i = 0, before = 0;
   for (bool enough = false; !enough && i < 1000000; i++) {
     double y = 1e9 + next(&rng, &x, 0);
-    fc_replica_record q = request(i, 0, y, 2 * y);
+    fc_cluster_record q = request(i, 0, y, 2 * y);
     if (!fc_study_add(s, &q, NULL)) continue;
     cr_expect_gt(fc_study_now(s).next_look, before);
     before = fc_study_now(s).next_look;
@@ -167,7 +168,7 @@ Test(serve_study, looks_come_until_it_is_enough) {
 Test(serve_study, width_0_never_stops) {
   fc_study *s = study_of(0, 0);
   for (uint64_t i = 0; i < 320; i++) {
-    fc_replica_record q = request(i, 0, 1e9, 1e9);
+    fc_cluster_record q = request(i, 0, 1e9, 1e9);
     (void)fc_study_add(s, &q, NULL);
   }
   cr_expect(!fc_study_is_enough(s));
@@ -178,7 +179,7 @@ Test(serve_study, width_0_never_stops) {
 Test(serve_study, small_samples_say_so) {
   fc_study *s = study_of(0, 0);
   for (uint64_t i = 0; i < 200; i++) {
-    fc_replica_record q = request(i, 0, 1e6 * (double)(i % 50 + 1), 1e9);
+    fc_cluster_record q = request(i, 0, 1e6 * (double)(i % 50 + 1), 1e9);
     (void)fc_study_add(s, &q, NULL);
   }
   fc_study_end(s, NULL);
@@ -187,7 +188,7 @@ Test(serve_study, small_samples_say_so) {
   fc_study_free(s);
   s = study_of(0, 0);
   for (uint64_t i = 0; i < 60; i++) {
-    fc_replica_record q = request(i, 0, 1e9, 1e9);
+    fc_cluster_record q = request(i, 0, 1e9, 1e9);
     (void)fc_study_add(s, &q, NULL);
   }
   fc_study_end(s, NULL);
@@ -207,7 +208,7 @@ Test(serve_study, merging_keeps_every_request) {
   for (uint64_t i = 0; i < N; i++) {
     uint64_t number = i / 100 * 100 + (99 - i % 100); /* a hundred at a time, backwards */
     if (i / 100 == N / 100) number = i;
-    fc_replica_record q = request(number, (fc_time)(number * 1000000), 1e6 * (double)(number % 7 + 1), 4e9);
+    fc_cluster_record q = request(number, (fc_time)(number * 1000000), 1e6 * (double)(number % 7 + 1), 4e9);
     fc_digest_add(gaps, 1e7, 4);
     (void)fc_study_add(s, &q, gaps);
   }
@@ -232,7 +233,7 @@ Test(serve_study, gaps_known_at_the_end_have_no_interval) {
   fc_study *s = study_of(0, 0);
   fc_digest *gaps = calloc(1, sizeof *gaps);
   for (uint64_t i = 0; i < 500; i++) {
-    fc_replica_record q = request(i, 0, 1e9, 2e9);
+    fc_cluster_record q = request(i, 0, 1e9, 2e9);
     (void)fc_study_add(s, &q, NULL);
   }
   fc_digest_add(gaps, 2e7, 1000);
@@ -244,7 +245,7 @@ Test(serve_study, gaps_known_at_the_end_have_no_interval) {
   fc_study_free(s);
 }
 
-/* Promises: TTFT 1 s of class 0; E2E 3 s of class 1; a refused request keeps none. */
+/* Promises: TTFT 1 s of class 0; E2E 3 s of class 1; a request that is refused or lost keeps none. */
 Test(serve_study, goodput_by_class) {
   static const fc_serve_class classes[] = {
       {.name = "a", .ttft_s = 1}, {.name = "b", .e2e_s = 3}, {.name = "c"}};
@@ -252,9 +253,9 @@ Test(serve_study, goodput_by_class) {
   fc_study *s;
   cr_assert_eq(fc_study_new(&s, &def), FC_OK);
   for (uint64_t i = 0; i < 800; i++) {
-    fc_replica_record q = request(i, (fc_time)(i * 1000000000), i % 4 ? 0.5e9 : 2e9, i % 8 ? 2.5e9 : 4e9);
-    q.slo_class = i % 2; /* class 0: i % 4 is 0 or 2; class 1 always ends in 2.5 s */
-    if (i % 16 == 1) q.refused = FC_REFUSED_PROMPT;
+    fc_cluster_record q = request(i, (fc_time)(i * 1000000000), i % 4 ? 0.5e9 : 2e9, i % 8 ? 2.5e9 : 4e9);
+    q.request.slo_class = i % 2; /* class 0: i % 4 is 0 or 2; class 1 always ends in 2.5 s */
+    if (i % 16 == 1) q.outcome = i % 32 == 1 ? FC_OUTCOME_REFUSED : FC_OUTCOME_LOST;
     (void)fc_study_add(s, &q, NULL);
   }
   fc_study_end(s, NULL);

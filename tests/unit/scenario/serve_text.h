@@ -32,4 +32,16 @@ static const char everything[] =
     "  - {name: chat, share: 80 %, ttft: 1 s, tpot: 50 ms, e2e: 1 min}\n  - {name: batch, share: 20 %}\n"
     "stop: {width: 2 %, warm_up: 20 %}\nprice: 2 USD/h\ndate: 2025-01-01\nrequests: true\ntimeline: true\n";
 
+/** The same for a cluster, which excludes disaggregation. */
+static const char several[] =
+    "kind: serve\nmodel: tiny\ndevice: alpha\nload: {rate: 3 /s}\n"
+    "cluster:\n"
+    "  replicas: 3\n  route: length\n  prefix_share: 0.5\n  guard_ratio: 2\n  guard_requests: 10\n"
+    "  length_below: [1000, 4000]\n  length_share: [1, 2, 1]\n  output_known: true\n"
+    "  scaling: {on: memory, target: 60 %, min: 2, max: 9, interval: 30 s, tolerance: 5 %, up_wait: 1 min,\n"
+    "            down_wait: 10 min, up_most: 2, down_most: 1,\n"
+    "            provision: {dist: lognormal, median: 2 min, p90: 5 min}}\n"
+    "  failures: {mtbf: 30 d, shape: 0.7, repair: 2 h, retries: 3, retry_after: 1 s}\n"
+    "  load_rate: 10 GB/s\n  load_extra: 30 s\n  router_queue: 100\n  sample: 1 min\n";
+
 #endif

@@ -62,6 +62,7 @@ static fc_status work(void) {
   options.set = set;
   fc_status status = load_and_dump(fleet, &options);
   if (status == FC_OK) status = load_and_dump(everything, &with_data);
+  if (status == FC_OK) status = load_and_dump(several, &with_data);
   return status == FC_OK ? load_and_dump(profile, &with_data) : status;
 }
 

@@ -2,6 +2,7 @@
 #include <fleetcast/scenario/load.h>
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "scenario_support.h"
@@ -94,6 +95,59 @@ Test(serve_input, overrides_reach_in) {
   cr_expect_eq(fc_input_serve(input)->engine.scheduler.max_batch, 9);
   cr_expect_eq(fc_input_serve(input)->load.rate_per_s, 4);
   fc_input_free(input);
+}
+
+Test(serve_input, a_cluster) {
+  fc_input *input = parse_ok(several, &with_data);
+  const fc_serve_cluster *c = fc_input_serve(input)->cluster;
+  cr_assert_not_null(c);
+  cr_expect_eq(c->route, FC_ROUTE_LENGTH);
+  cr_expect_eq(c->n_length_share, 3);
+  cr_expect_eq(c->length_below[1], 4000);
+  cr_expect_eq(c->scale.on, FC_SCALE_ON_MEMORY);
+  cr_expect_eq(c->scale.target, 0.6);
+  cr_expect_eq(c->scale.provision_s.kind, FC_DIST_LOGNORMAL);
+  cr_expect_eq(c->failure.mean_s, 30 * 86400.0);
+  cr_expect_eq(c->failure.repair_s.a, 7200);
+  cr_expect_eq(c->retries, 3);
+  cr_expect_eq(c->load_bytes_per_s, 1e10);
+  expect_round_trip(input, &with_data);
+  fc_input_free(input);
+}
+
+/* The defaults of the tables are the engine's. */
+Test(serve_input, defaults_of_a_cluster) {
+  fc_input *input = parse_ok("kind: serve\nmodel: tiny\ndevice: alpha\nload: {rate: 3 /s}\n"
+                             "cluster: {scaling: {on: busy}, failures: {mtbf: 1 d}}\n",
+                             &with_data);
+  const fc_serve_cluster *c = fc_input_serve(input)->cluster;
+  fc_cluster_def d = fc_cluster_default_def();
+  cr_expect_eq(c->replicas, d.replicas);
+  cr_expect_eq(c->route, d.route);
+  cr_expect_eq(c->prefix_share, d.prefix_share);
+  cr_expect_eq(c->guard_ratio, d.guard_ratio);
+  cr_expect_eq(c->guard_requests, d.guard_requests);
+  cr_expect_eq(c->output_known, d.output_known);
+  cr_expect_eq(c->scale.replicas_min, d.scale.replicas_min);
+  cr_expect_eq(c->scale.replicas_max, d.scale.replicas_max);
+  cr_expect_eq(c->scale.interval_s, d.scale.interval_s);
+  cr_expect_eq(c->scale.tolerance, d.scale.tolerance);
+  cr_expect_eq(c->scale.down_wait_s, d.scale.down_wait_s);
+  cr_expect_eq(c->failure.shape, d.failure.shape);
+  cr_expect_eq(c->retries, d.failure.retries);
+  cr_expect_eq(c->failure.retry_after_s, d.failure.retry_after_s);
+  fc_input_free(input);
+  for (int i = 0; i < FC_ROUTES; i++) { /* the words too, but for hyphens */
+    char text[160], word[32];
+    (void)strcpy(word, fc_route_name((fc_route)i));
+    for (char *p = word; *p; p++)
+      if (*p == '-') *p = '_';
+    (void)snprintf(text, sizeof text,
+                   "kind: serve\nmodel: tiny\ndevice: alpha\nload: {}\ncluster: {route: %s}\n", word);
+    input = parse_ok(text, &with_data);
+    cr_expect_eq(fc_input_serve(input)->cluster->route, i, "%s", word);
+    fc_input_free(input);
+  }
 }
 
 /* Without files references stay NULL, and nothing is derived from them. */

@@ -132,6 +132,8 @@ Test(cluster_life, scaler_follows_a_step_and_keeps_its_wait) {
     cr_assert(all.scaled_up > 2 && all.scaled_down > 2);
     cr_assert_eq(all.lost + all.refused, 0); /* draining loses nothing */
     cr_assert(all.device_s[FC_REPLICA_LOADING] > 0 && all.device_s[FC_REPLICA_PROVISIONING] > 0);
+    double draining = all.device_s[FC_REPLICA_DRAINING]; /* requests take some 0.15 s */
+    cr_assert(draining > 0 && draining < 0.5 * (double)all.scaled_down, "%zu: %g s draining", k, draining);
     fc_cluster_result_fini(&all);
     replica_load_free(&l);
   }
@@ -178,6 +180,42 @@ Test(cluster_life, none_to_begin_with) {
   cr_assert_eq(all.router_peak, 10);
   cr_assert(all.router_refused > 50 && all.router_refused == all.refused);
   cr_assert_eq(all.done + all.refused, 500);
+  fc_cluster_result_fini(&all);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
+
+/* An idle replica that is not wanted leaves at once. */
+Test(cluster_life, an_idle_replica_drains_in_no_time) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  fc_cluster_def d = scaled(t, FC_SCALE_ON_REQUESTS, 10);
+  d.replicas = 5;
+  replica_load l = replica_load_new(2);
+  l.request[1].arrival = 10 * FC_SECOND;
+  run(&all, &d, &l, 1);
+  cr_assert_eq(all.scaled_down, 4);
+  cr_assert(all.device_s[FC_REPLICA_DRAINING] < 1e-12);
+  fc_cluster_result_fini(&all);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
+
+/* A server busy 45 % of the time, that should be 20 %: three; 20 % of the interval are what each is then. */
+Test(cluster_life, busy_time_is_counted_whole) {
+  fc_step_coefficients k = {.prefill_token_s = 1e-3};
+  fc_step_table *t = linear_table(&k, 1, 16, 1);
+  fc_cluster_def d = scaled(t, FC_SCALE_ON_BUSY, 0.2);
+  d.scale.interval_s = 100;
+  d.scale.down_wait_s = 1e6;
+  replica_load l = replica_load_new(400);
+  for (uint64_t i = 0; i < l.n; i++) {
+    l.request[i].arrival = (fc_time)i * FC_SECOND + FC_SECOND / 10;
+    l.request[i].input_tokens = 450; /* 0.45 s */
+    l.request[i].output_tokens = 0;
+  }
+  run(&all, &d, &l, 1);
+  cr_assert_eq(n_samples > 300 ? sample[290].replicas[FC_REPLICA_UP] : -1, 3, "%lld",
+               (long long)sample[290].replicas[FC_REPLICA_UP]);
   fc_cluster_result_fini(&all);
   replica_load_free(&l);
   fc_step_table_free(t);
@@ -333,6 +371,29 @@ Test(cluster_life, one_failure_by_hand) {
     cr_assert(fabs(all.router_wait_s - 2.25) < 1e-6);
     cr_assert(fabs(fc_digest_mean(&all.total.ttft) - (all.span_s - 0.5)) < 1e-6);
   }
+  fc_cluster_result_fini(&all);
+  replica_load_free(&l);
+  fc_step_table_free(t);
+}
+
+/* Who breaks down while draining is not repaired: it was to go. */
+Test(cluster_life, a_draining_replica_that_fails_is_gone) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  fc_cluster_def d = failing(t, 5, 3, 10);
+  d.replicas = 2;
+  d.failure.retries = 0;
+  d.scale = scaled(t, FC_SCALE_ON_REQUESTS, 10).scale;
+  d.scale.replicas_max = 2;
+  replica_load l = replica_load_new(3);
+  for (uint64_t i = 0; i < 3; i++) l.request[i] = (fc_request){.number = i, .input_tokens = 1};
+  l.request[0].output_tokens = l.request[1].output_tokens = 11000; /* 11 s */
+  l.request[2].arrival = 7 * FC_SECOND;
+  run(&all, &d, &l, 1);
+  cr_assert_eq(all.failures, 2);
+  cr_assert_eq(all.lost, 2);
+  cr_assert_eq(all.done, 1);
+  cr_assert(fabs(all.device_s[FC_REPLICA_DOWN] - 3) < 1e-6, "%g", all.device_s[FC_REPLICA_DOWN]);
+  cr_assert(all.device_s[FC_REPLICA_DRAINING] > 1);
   fc_cluster_result_fini(&all);
   replica_load_free(&l);
   fc_step_table_free(t);

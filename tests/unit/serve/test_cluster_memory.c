@@ -9,7 +9,7 @@
 
 static const uint64_t block[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
-static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic) {
+static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic, bool apart) {
   static fc_cluster_result out;
   fc_cluster_def d = fc_cluster_default_def();
   d.replica.steps = t;
@@ -17,7 +17,8 @@ static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic) 
   d.replica.kv_blocks = 100;
   d.replica.prefix_cache = true;
   d.replicas = 2;
-  d.route = FC_ROUTE_PREFIX;
+  d.route = apart ? FC_ROUTE_RANDOM : FC_ROUTE_PREFIX;
+  d.open_loop = apart;
   if (dynamic) {
     d.failure.mean_s = 0.4;
     d.failure.repair_s = fc_dist_point(0.1);
@@ -46,10 +47,10 @@ Test(cluster_memory, refusals_of_a_run_are_reported) {
     l.request[i].block_tokens = 16;
     l.request[i].n_blocks = 6;
   }
-  for (int mode = 0; mode < 4; mode++)
+  for (int mode = 0; mode < 6; mode++)
     for (size_t k = 0;; k++) {
       fc_chaos_arm(k, mode & 1);
-      fc_status status = one_run(t, &l, mode & 2);
+      fc_status status = one_run(t, &l, mode & 2, mode & 4);
       bool fired = fc_chaos_disarm();
       cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
       cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));

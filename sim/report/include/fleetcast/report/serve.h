@@ -9,6 +9,7 @@
 #include <fleetcast/base/status.h>
 #include <fleetcast/report/write.h>
 #include <fleetcast/scenario/load.h>
+#include <fleetcast/serve/cluster.h>
 #include <fleetcast/serve/replica.h>
 #include <fleetcast/workload/load.h>
 #include <fleetcast/workload/trace.h>
@@ -65,7 +66,7 @@ fc_status fc_study_new(fc_study **out, const fc_study_def *def);
 void fc_study_free(fc_study *study);
 /** @param gaps  all ITL samples so far; NULL: not known while the run goes on
  *  @return true: a look is due */
-bool fc_study_add(fc_study *study, const fc_replica_record *record, const fc_digest *gaps);
+bool fc_study_add(fc_study *study, const fc_cluster_record *record, const fc_digest *gaps);
 /** After a look that was not enough: when the next one is due. */
 void fc_study_go_on(fc_study *study);
 /** The load is over and so are all requests: everything is looked at.  @param gaps  as above, at the end */
@@ -85,7 +86,7 @@ typedef enum {
   FC_RATE_INPUT_TOKENS,  /* of them, 1/s */
   FC_RATE_OUTPUT_TOKENS, /* of them, 1/s */
   FC_RATE_GOOD,          /* requests that kept all promises of their class, 1/s */
-  FC_RATE_GOOD_SHARE,    /* of all that are over, refused ones too */
+  FC_RATE_GOOD_SHARE,    /* of all that are over, refused and lost ones too */
   FC_RATES
 } fc_rate;
 fc_interval fc_study_rate(const fc_study *study, fc_rate rate);
@@ -113,11 +114,14 @@ typedef struct fc_serve_answer {
   uint64_t seed;
   fc_verdict verdict;
   const fc_study *study;
-  const fc_replica_result *result;          /* of the instance, or of all decode instances */
+  const fc_replica_result *result;          /* of the instance, of all, or of all for decode */
   const fc_replica_result *prefill;         /* of all prefill instances; NULL: not apart */
   double transfer_mean_s, link_utilisation; /* apart */
-  int64_t devices, prefill_devices;         /* all; of them for prefill, 0: not apart */
-  int64_t kv_blocks, prefill_kv_blocks;     /* that the cache has, all instances */
+  const fc_cluster_result *cluster;         /* NULL: none */
+  double devices;                           /* that are held, all, mean over the run */
+  double replicas;                          /* that they make; apart: of them for decode */
+  int64_t prefill_devices;                  /* apart */
+  int64_t kv_blocks, prefill_kv_blocks;     /* that the cache of one instance has */
   double decode_log_sd, prefill_log_sd;     /* of ln(step time): of a decode and of a prompt iteration */
   double price_usd_per_s;                   /* of a device; 0: not known */
   fc_load_summary load;
@@ -130,17 +134,23 @@ typedef struct fc_serve_answer {
 FC_NODISCARD
 fc_status fc_report_serve_page(fc_text *out, const fc_serve_answer *answer);
 
-/** A folder under construction: latency.csv, summary.csv, breakdown.csv, manifest.yaml; on demand
- *  requests.csv and timeline.csv, which grow as the run goes. */
+/** A folder under construction: latency.csv, summary.csv, breakdown.csv, manifest.yaml; of a cluster
+ *  replicas.csv; on demand requests.csv, and timeline.csv, of a cluster cluster.csv, which grow as the run
+ *  goes. */
 typedef struct fc_serve_files fc_serve_files;
+
+typedef struct fc_serve_files_def {
+  bool requests, timeline, cluster;
+} fc_serve_files_def;
 
 /** @param[out] why  [FC_REPORT_WHY], kept: also for the calls below
  *  @return FC_OK | FC_E_IO | FC_E_NOMEM */
 FC_NODISCARD
-fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, bool requests, bool timeline,
+fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, const fc_serve_files_def *def,
                               char *why);
-void fc_serve_files_request(fc_serve_files *files, const fc_serve_def *def, const fc_replica_record *record);
+void fc_serve_files_request(fc_serve_files *files, const fc_serve_def *def, const fc_cluster_record *record);
 void fc_serve_files_stretch(fc_serve_files *files, const fc_replica_stretch *stretch);
+void fc_serve_files_sample(fc_serve_files *files, const fc_cluster_sample *sample);
 /** Writes the rest and gives all files their names; as fc_report_write.  Takes `files`.
  *  @return FC_OK | FC_E_IO | FC_E_NOMEM | FC_E_LAW | FC_E_CANCELLED */
 FC_NODISCARD

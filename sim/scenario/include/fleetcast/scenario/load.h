@@ -12,6 +12,7 @@
 #include <fleetcast/cost/profile.h>
 #include <fleetcast/fleet/def.h>
 #include <fleetcast/hw/device.h>
+#include <fleetcast/scenario/plan.h>
 #include <fleetcast/scenario/serve.h>
 #include <fleetcast/scenario/text.h>
 #include <fleetcast/workload/shape.h>
@@ -33,6 +34,7 @@ typedef enum fc_input_kind {
   FC_INPUT_SHAPE,
   FC_INPUT_SCENARIO,
   FC_INPUT_SERVE,
+  FC_INPUT_PLAN,
   FC_INPUT_KINDS
 } fc_input_kind;
 
@@ -86,6 +88,7 @@ const fc_profile *fc_input_profile(const fc_input *input);
 const fc_shape *fc_input_shape(const fc_input *input);
 const fc_fleet_def *fc_input_fleet(const fc_input *input);
 const fc_serve_def *fc_input_serve(const fc_input *input);
+const fc_plan_def *fc_input_plan(const fc_input *input);
 
 /** A file that was read. */
 typedef struct fc_input_file {

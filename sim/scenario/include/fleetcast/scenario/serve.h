@@ -11,6 +11,7 @@
 #include <fleetcast/cost/model.h>
 #include <fleetcast/cost/plan.h>
 #include <fleetcast/cost/profile.h>
+#include <fleetcast/serve/cluster.h>
 #include <fleetcast/serve/policy.h>
 #include <fleetcast/workload/shape.h>
 
@@ -111,6 +112,24 @@ typedef struct fc_serve_apart {
   bool link_shared;
 } fc_serve_apart;
 
+/** Several instances behind a router. */
+typedef struct fc_serve_cluster {
+  int64_t replicas;
+  fc_route route;
+  double prefix_share, guard_ratio; /* of the route by prefix */
+  int64_t guard_requests;
+  size_t n_length_below, n_length_share; /* of the route by length; share: one more, or none: alike */
+  const double *length_below, *length_share;
+  bool output_known;
+  fc_scale_def scale;
+  fc_failure_def failure; /* `retries` is below */
+  int64_t retries;
+  double load_bytes_per_s; /* of weights to an instance, cold; 0: nothing is loaded */
+  double load_extra_s;
+  int64_t router_queue;
+  double sample_s; /* of cluster.csv */
+} fc_serve_cluster;
+
 /** When the answer is good enough. */
 typedef struct fc_serve_stop {
   double width;   /* half width of every 95 % interval over its value; 0: the load runs to its end */
@@ -124,7 +143,8 @@ typedef struct fc_serve_def {
   const fc_profile *profile; /* with its device */
   fc_serve_plan plan;        /* complete */
   fc_serve_engine engine;
-  const fc_serve_apart *apart; /* NULL: one instance does both */
+  const fc_serve_apart *apart;     /* NULL: one instance does both */
+  const fc_serve_cluster *cluster; /* NULL: one instance; never with `apart` */
   fc_serve_traffic load;
   size_t n_classes;
   const fc_serve_class *classes;

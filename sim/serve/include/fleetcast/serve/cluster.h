@@ -43,7 +43,9 @@ typedef enum {
 
 /** Every interval n replicas whose metric is m a replica become ceil(n m / target), within bounds; n counts
  *  those that are up or on their way.  Down: first those that are not up yet, then those with the fewest
- *  requests, which they finish (draining).  Up: first those that are draining. */
+ *  requests, which they finish (draining).  Up: first those that are draining.
+ *  @source of the rule, interval, tolerance and waits: Kubernetes HorizontalPodAutoscaler; its 300 s take the
+ *  highest wish of that time, here nothing shrinks for as long after a change */
 typedef struct fc_scale_def {
   fc_scale on;                   /* default FC_SCALE_NONE: `replicas` throughout */
   double target;                 /* > 0, in the metric's unit */
@@ -51,23 +53,21 @@ typedef struct fc_scale_def {
   int64_t replicas_max;          /* >= replicas_min and fc_cluster_def.replicas (default 1) */
   double interval_s;             /* > 0 (default 15) */
   double tolerance;              /* no change while |m / target - 1| is within it (default 0.1) */
-  double up_wait_s, down_wait_s; /* after any change none up, none down for as long (default 0 and 300).
-      @source of the rule and the four defaults: Kubernetes HorizontalPodAutoscaler; its window of 300 s
-      takes the highest wish of that time, here nothing shrinks for as long after a change */
+  double up_wait_s, down_wait_s; /* after any change none up, none down for as long (default 0 and 300) */
   int64_t up_most, down_most;    /* replicas a change; 0: no limit (default) */
   fc_dist provision_s;           /* from the wish to a machine (default 0); a negative draw is 0 */
 } fc_scale_def;
 
 /** A replica breaks down as a whole, machine and all; its requests are gone, its cache too.  The clock to the
- *  next failure runs from when it came up. */
+ *  next failure runs from when it came up.
+ *  @source of the defaults of a retry: SGLang model gateway, --retry-max-retries, --retry-initial-backoff-ms
+ *  (whose backoff grows, with jitter; here it is constant) */
 typedef struct fc_failure_def {
-  double mean_s;    /* between coming up and failing; 0: never (default) */
-  double shape;     /* Weibull's, in [0.1, 10]; 1: exponential (default) */
-  fc_dist repair_s; /* until its weights are loaded again; a negative draw is 0 (default 0) */
-  uint32_t retries; /* of a request by its client, beyond which it is lost (default 5) */
-  double
-      retry_after_s; /* a failure, until the client tries again (default 0.05).
-   @source both: SGLang model gateway, --retry-max-retries, --retry-initial-backoff-ms (its backoff grows) */
+  double mean_s;        /* between coming up and failing; 0: never (default) */
+  double shape;         /* Weibull's, in [0.1, 10]; 1: exponential (default) */
+  fc_dist repair_s;     /* until it loads its weights again; a negative draw is 0 (default 0) */
+  uint32_t retries;     /* of a request by its client, beyond which it is lost (default 5) */
+  double retry_after_s; /* from the failure until the client tries again (default 0.05) */
 } fc_failure_def;
 
 /** What a client was promised.  INFINITY: no limit. */
@@ -143,6 +143,14 @@ typedef struct fc_cluster_def {
 
   size_t n_classes; /* 0: one without limits */
   const fc_slo_class *slo;
+
+  /* Promised: no request of the source waits for the end of another (default false).  Replicas behind
+   * round-robin or random, no scaler, no failures, no timeline, then run apart, on `threads` (default 1, at
+   * most 256) with the same result for any number; and the same as on one clock, but where imbalance is
+   * drawn.  The source and the callbacks stay with the caller's thread; ends are told later than requests are
+   * taken. */
+  bool open_loop;
+  int threads;
 
   double timeline_s; /* between samples; 0: none (default) */
   void *context;     /* of the callbacks, each nullable */

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fleetcast/base/arena.h>
+#include <fleetcast/base/stop.h>
+#include <fleetcast/serve/capacity.h>
+#include <fleetcast/report/plan.h>
+
+#include "terminal.h"
+#include "verbs.h"
+
+enum { CHOICES = 32, DEVICES = 64 };
+
+/* From a file's definition to what the search takes. */
+typedef struct {
+  const fc_plan_def *def;
+  fc_search_def search;
+  fc_search_device device[DEVICES];
+  fc_engine engine[DEVICES]; /* with the formats of that device */
+  fc_profile view[DEVICES];
+  int64_t max_batch[CHOICES], token_budget[CHOICES];
+  fc_arena arena;
+  progress bar;
+} plan;
+
+/* --- an engine's view of a profile --- */
+
+/* Formats by which operators were measured: FP8 with scales a block of 128 x 128 where the model was released
+ * so; MXFP4 weights under 16-bit activations (Blackwell: 8-bit), attention in BF16. */
+static void formats_of(fc_engine *e, const fc_model *model, const fc_device *device, fc_serve_plan *wish) {
+  bool mxfp4 = model->weights == FC_DTYPE_FP4, blackwell = device->peak_flop_per_s[FC_DTYPE_FP4] > 0;
+  e->gemm = wish->gemm == FC_DTYPE_FP4 ? "nvfp4" : wish->gemm == FC_DTYPE_FP8 ? "fp8" : "bf16";
+  if (wish->gemm == FC_DTYPE_FP8 && model->weights == FC_DTYPE_FP8) e->gemm = "fp8_block";
+  e->experts = e->gemm;
+  if (mxfp4) {
+    e->gemm = "bf16";
+    e->experts = blackwell ? "w4a8_mxfp4_mxfp8" : "w4a16_mxfp4";
+    wish->gemm = FC_DTYPE_BF16;
+  }
+  e->kv = wish->kv == FC_DTYPE_FP8 ? "fp8" : "bf16";
+  wish->expert_imbalance = 1; /* the measured operator has its own */
+}
+
+/* The profile as it is where it has no operator tables. */
+static int view_of(plan *p, size_t i) {
+  const fc_plan_def *def = p->def;
+  const fc_profile *profile = def->devices[i].profile;
+  fc_search_device *d = &p->device[i];
+  static const char *const names[] = {
+      [FC_PLAN_VLLM] = "vllm", [FC_PLAN_SGLANG] = "sglang", [FC_PLAN_TRTLLM] = "trtllm"};
+  if (def->engine == FC_PLAN_NO_ENGINE || !fc_engine_named(&p->engine[i], names[def->engine])) return EXIT_OK;
+  fc_serve_plan wish = fc_serve_plan_complete(def->model, &d->wish);
+  fc_dtype stored = wish.gemm;
+  formats_of(&p->engine[i], def->model, profile->device, &wish);
+  fc_status status =
+      fc_engine_profile(&p->view[i], profile, &p->engine[i], def->model->attention.kind == FC_ATTENTION_MLA,
+                        def->model->moe.experts > 0, &p->arena, NULL);
+  p->search.engine = &p->engine[0];
+  if (status == FC_E_DOMAIN) {
+    (void)fprintf(stderr, "fleetcast: note: %s has no operators of %s in these formats: its forms count\n",
+                  profile->name, names[def->engine]);
+    return EXIT_OK;
+  }
+  if (status != FC_OK) {
+    (void)fprintf(stderr, "fleetcast: %s: %s\n", def->name, fc_status_text(status));
+    return EXIT_FAILED;
+  }
+  d->profile = &p->view[i];
+  d->wish.gemm = wish.gemm;
+  d->wish.kv = wish.kv;
+  d->wish.expert_imbalance = wish.expert_imbalance;
+  d->stored = stored;
+  return EXIT_OK;
+}
+
+static int put_device(plan *p, size_t i) {
+  const fc_plan_device *from = &p->def->devices[i];
+  const fc_series *rent = &from->profile->device->rent_usd_per_s;
+  fc_search_device *d = &p->device[i];
+  *d = (fc_search_device){.name = from->profile->device_name,
+                          .profile = from->profile,
+                          .usd_per_s = from->price_usd_per_s,
+                          .wish = from->wish,
+                          .devices_max = from->devices_max};
+  if (!(d->usd_per_s > 0) && rent->n)
+    d->usd_per_s = p->def->date ? fc_series_at(rent, p->def->date) : rent->point[rent->n - 1].value;
+  if (d->usd_per_s > 0) return view_of(p, i);
+  (void)fprintf(stderr, "fleetcast: %s: no market price of '%s' is known: state 'price'\n", p->def->name,
+                d->name);
+  return EXIT_INPUT;
+}
+
+/* --- the search --- */
+
+static void put_choices(int64_t *to, const int64_t **out, size_t *n_out, const double *from, size_t n) {
+  if (!n) return;
+  for (size_t i = 0; i < n && i < CHOICES; i++) to[i] = (int64_t)(from[i] + 0.5);
+  *out = to;
+  *n_out = n < CHOICES ? n : CHOICES;
+}
+
+static void show(void *context, size_t simulated, size_t most) {
+  char text[48];
+  (void)snprintf(text, sizeof text, "%zu candidates simulated", simulated);
+  cli_progress_tell(context, (double)simulated / (double)most, text);
+}
+
+static int put_all(plan *p, const fc_plan_def *def, const settings *s) {
+  *p = (plan){.def = def, .search = fc_search_default_def()};
+  fc_search_def *d = &p->search;
+  d->model = def->model;
+  d->n_devices = def->n_devices < DEVICES ? def->n_devices : DEVICES;
+  d->devices = p->device;
+  (void)fc_serve_policy_named(&d->policy, def->policy);
+  put_choices(p->max_batch, &d->max_batch, &d->n_batches, def->search.max_batch, def->search.n_batches);
+  put_choices(p->token_budget, &d->token_budget, &d->n_budgets, def->search.token_budget,
+              def->search.n_budgets);
+  d->load.arrive = def->load.arrival_cv == 1 ? FC_ARRIVE_POISSON : FC_ARRIVE_GAMMA;
+  d->load.arrival_cv = def->load.arrival_cv;
+  d->load.input = def->load.input;
+  d->load.output = def->load.output;
+  d->load.input_max = (uint32_t)def->load.input_max;
+  d->load.output_max = (uint32_t)def->load.output_max;
+  d->rate_per_s = def->load.rate_per_s;
+  d->slo = (fc_search_slo){def->slo.ttft_s, def->slo.tpot_s, def->slo.percentile};
+  d->devices_max = def->devices_max;
+  d->margin = def->search.margin;
+  d->keep = (size_t)def->search.keep;
+  d->front = (size_t)def->search.front;
+  d->requests = (uint64_t)def->search.requests;
+  d->seed = s->has_seed ? s->seed : (uint64_t)def->seed;
+  d->threads = s->jobs;
+  d->cancel = fc_stop_flag();
+  d->context = &p->bar;
+  d->progress = show;
+  int code = EXIT_OK;
+  for (size_t i = 0; i < d->n_devices && code == EXIT_OK; i++) code = put_device(p, i);
+  return code;
+}
+
+static int complain(fc_status status, const char *name, const char *why) {
+  if (status == FC_E_CANCELLED) return cli_die_of_signal();
+  if (status == FC_E_IO) {
+    (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", why, strerror(errno));
+    return EXIT_IO;
+  }
+  (void)fprintf(stderr, "fleetcast: %s: %s%s%s\n", name, fc_status_text(status), *why ? ": " : "", why);
+  return status == FC_E_DOMAIN ? EXIT_INPUT : EXIT_FAILED;
+}
+
+static int write_results(const fc_plan_answer *a, const fc_input *input, const data_dirs *data,
+                         const settings *s) {
+  char why[FC_REPORT_WHY] = "";
+  fc_text folder = {0}, command = {0}, page = {0};
+  cli_add_folder(&folder, s, a->def->name);
+  cli_add_command(&command, "plan", s);
+  fc_report_options options = {.version = FC_CLI_VERSION,
+                               .command = command.bytes,
+                               .seed = a->seed,
+                               .n_set = s->set.n,
+                               .set = s->set.item,
+                               .n_data_dirs = data->n,
+                               .data_dirs = (const char *const *)data->dir,
+                               .cancel = fc_stop_flag()};
+  fc_status status = fc_text_status(&folder) ? FC_E_NOMEM : fc_text_status(&command);
+  if (status == FC_OK) status = fc_report_plan_write(folder.bytes, a, input, &options, why);
+  if (status == FC_OK) status = fc_report_plan_page(&page, a);
+  int code = status == FC_OK ? cli_print(page.bytes) : complain(status, a->def->name, why);
+  if (status == FC_OK && !s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder.bytes);
+  if (code == EXIT_OK && !a->result->n_met) code = EXIT_FAILED;
+  fc_text_fini(&folder);
+  fc_text_fini(&command);
+  fc_text_fini(&page);
+  return code;
+}
+
+static int search(const fc_input *input, const data_dirs *data, const settings *s) {
+  char why[256] = "";
+  plan *p = malloc(sizeof *p);
+  if (!p) return complain(FC_E_NOMEM, "plan", "");
+  fc_stop_catch();
+  fc_search_result result = {0};
+  int code = put_all(p, fc_input_plan(input), s);
+  if (code == EXIT_OK) {
+    p->bar = cli_progress(s->quiet);
+    fc_status status = fc_search_run(&result, &p->search, why);
+    cli_progress_clear(&p->bar);
+    if (status != FC_OK) code = complain(status, p->def->name, why);
+  }
+  fc_plan_answer answer = {.def = p->def, .search = &p->search, .result = &result, .seed = p->search.seed};
+  if (code == EXIT_OK) code = write_results(&answer, input, data, s);
+  fc_search_result_fini(&result);
+  fc_arena_fini(&p->arena);
+  free(p);
+  return code;
+}
+
+int cli_plan(const settings *s) {
+  if (s->out && (strcmp(s->out, "-") == 0 || !*s->out)) {
+    (void)fputs("fleetcast: plan writes several files: -o wants a folder\n", stderr);
+    return EXIT_USAGE;
+  }
+  const char *path = s->operand.item[0];
+  data_dirs data = cli_data(path, s);
+  fc_input *input;
+  int code = cli_load(&input, path, FC_INPUT_PLAN, &data, s);
+  if (code == EXIT_OK) code = search(input, &data, s);
+  fc_input_free(input);
+  cli_data_free(&data);
+  return code;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FC_SERVE_SEARCH_PRIVATE_H
+#define FC_SERVE_SEARCH_PRIVATE_H
+
+#include <fleetcast/serve/search.h>
+
+/* Moments of the load, from its own entries. */
+typedef struct {
+  double input, output; /* means */
+  double context;       /* of a decoding request, over time: E[O (I + O / 2)] / E[O] */
+  double longest;       /* prompt and output */
+} fc_search_lengths;
+
+/* A device and a plan. */
+typedef struct {
+  const char *device;
+  double usd_per_s;
+  fc_serve_plan plan;
+  fc_step_source source; /* step NULL: its plan is the option's, set at use */
+  fc_step_function step;
+  const void *context;
+  int64_t kv_blocks;
+  double weight_bytes;
+} fc_search_option;
+
+typedef struct {
+  const fc_search_def *def;
+  fc_search_lengths lengths;
+  size_t n_options;
+  fc_search_option *option;
+  fc_search_result *out;
+  double *cap; /* [n] rate of an instance with no objective at all */
+} fc_search;
+
+/* --- search_plans.c --- */
+
+/* Options of all devices, and the candidates in out, not yet bounded. */
+FC_NODISCARD
+fc_status fc_search_enumerate(fc_search *s);
+/* Bounds candidate i by the closed form. */
+void fc_search_screen(fc_search *s, size_t i);
+/* Instances and USD a million output tokens at `rate` of an instance. */
+double fc_search_instances(const fc_search_def *def, double rate);
+double fc_search_usd(const fc_search *s, const fc_search_candidate *c, double rate);
+
+/* --- search_trial.c --- */
+
+/* A load at a rate; requests as given. */
+FC_NODISCARD
+fc_status fc_search_load(fc_load **out, const fc_search_def *def, double rate, uint64_t requests, char *why);
+/* Simulates candidate i. */
+FC_NODISCARD
+fc_status fc_search_trial(fc_search *s, size_t i);
+
+/* --- search_words.c --- */
+
+/* Every candidate's `why`, and the answer.  @pre ordered */
+void fc_search_explain(fc_search *s);
+
+#endif
