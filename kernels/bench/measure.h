@@ -18,8 +18,8 @@ typedef struct fc_protocol {
   double max_iqr;   /* interquartile range over the median: steady enough */
   double max_error; /* standard error of the median over it: known well enough, steady or not; 0: not asked */
   double sustained_s;
-  double rest;        /* burst: idle for so many times a replay before the next, so that power does not limit */
-  double throttled;   /* a point below so much of the best clock seen is dropped, and taken once more */
+  double rest;      /* burst: idle for so many times a replay before the next, so that power does not limit */
+  double throttled; /* a point below so much of the best clock seen is dropped, and taken once more */
   double clock_drift; /* a point whose clock moved by more is repeated once */
 } fc_protocol;
 

@@ -18,25 +18,60 @@
 enum { FILE_MOST = 1 << 28, NAME_ROOM = 96, PATH_ROOM = 4352 };
 
 /* Columns that a case is made of. */
-#define CASE_COLUMNS(X)                                                                                      \
-  X(model)                                                                                                   \
-  X(system)                                                                                                  \
-  X(backend)                                                                                                 \
-  X(gemm_quant)                                                                                              \
-  X(moe_quant)                                                                                               \
-  X(mode) X(isl) X(osl) X(concurrency) X(tp) X(pp) X(attention_dp) X(moe_tp) X(moe_ep) X(prefill_workers)    \
-      X(prefill_tp) X(prefill_adp) X(prefill_moe_ep) X(decode_workers) X(decode_tp) X(decode_adp)            \
-          X(decode_moe_ep) X(n_gpus) X(ttft_ms) X(tpot_ms)
 enum {
-#define CASE_ENUM(name) C_##name,
-  CASE_COLUMNS(CASE_ENUM)
-#undef CASE_ENUM
-      C_COUNT
+  C_model,
+  C_system,
+  C_backend,
+  C_gemm_quant,
+  C_moe_quant,
+  C_mode,
+  C_isl,
+  C_osl,
+  C_concurrency,
+  C_tp,
+  C_pp,
+  C_attention_dp,
+  C_moe_tp,
+  C_moe_ep,
+  C_prefill_workers,
+  C_prefill_tp,
+  C_prefill_adp,
+  C_prefill_moe_ep,
+  C_decode_workers,
+  C_decode_tp,
+  C_decode_adp,
+  C_decode_moe_ep,
+  C_n_gpus,
+  C_ttft_ms,
+  C_tpot_ms,
+  C_COUNT
 };
 static const char *const case_column[C_COUNT] = {
-#define CASE_TEXT(name) #name,
-    CASE_COLUMNS(CASE_TEXT)
-#undef CASE_TEXT
+    [C_model] = "model",
+    [C_system] = "system",
+    [C_backend] = "backend",
+    [C_gemm_quant] = "gemm_quant",
+    [C_moe_quant] = "moe_quant",
+    [C_mode] = "mode",
+    [C_isl] = "isl",
+    [C_osl] = "osl",
+    [C_concurrency] = "concurrency",
+    [C_tp] = "tp",
+    [C_pp] = "pp",
+    [C_attention_dp] = "attention_dp",
+    [C_moe_tp] = "moe_tp",
+    [C_moe_ep] = "moe_ep",
+    [C_prefill_workers] = "prefill_workers",
+    [C_prefill_tp] = "prefill_tp",
+    [C_prefill_adp] = "prefill_adp",
+    [C_prefill_moe_ep] = "prefill_moe_ep",
+    [C_decode_workers] = "decode_workers",
+    [C_decode_tp] = "decode_tp",
+    [C_decode_adp] = "decode_adp",
+    [C_decode_moe_ep] = "decode_moe_ep",
+    [C_n_gpus] = "n_gpus",
+    [C_ttft_ms] = "ttft_ms",
+    [C_tpot_ms] = "tpot_ms",
 };
 /* Without these no case can be made. */
 static const int needed[] = {C_model, C_system, C_backend, C_isl, C_osl, C_concurrency};

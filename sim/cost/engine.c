@@ -9,8 +9,9 @@
 /* --- engines and their overheads --- */
 
 /* Fitted to a fifth (61) of 306 public serving measurements (AIConfigurator's silicon sample joined to
- * InferenceX configurations, Apache-2.0), H100, H200 and B200: docs/validate.md#overheads, with their errors on
- * the others. step_s and request_s stayed at their priors: 0.2 ms, as overlap schedulers leave, and 4 us. */
+ * InferenceX configurations, Apache-2.0), H100, H200 and B200: docs/validate.md#overheads, with their errors
+ * on the others. step_s and request_s stayed at their priors: 0.2 ms, as overlap schedulers leave, and 4 us.
+ */
 static const fc_engine engines[] = {
     {.name = "vllm",
      .expert_skew = 1.2,

@@ -47,7 +47,7 @@ static void plans_table(table *t, const fc_plan_answer *a) {
          bound = c->bound_rate > 0;
     fc_table_text(t, fc_search_state_text(c->state));
     add_plan(t, c);
-    fc_table_int(t, (long long)(c->kv_blocks * a->search->block_tokens));
+    fc_table_int(t, (long long)c->kv_blocks * (long long)a->search->block_tokens);
     number_if(t, met, c->instances);
     number_if(t, met, c->devices);
     number_if(t, met, c->usd_per_mtok);

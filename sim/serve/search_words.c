@@ -158,7 +158,7 @@ static void answer_best(fc_search *s) {
 void fc_search_explain(fc_search *s) {
   fc_search_result *out = s->out;
   const fc_search_candidate *best = out->n_met ? &out->candidate[0] : NULL;
-  for (size_t i = 0; i < out->n; i++) {
+  for (size_t i = 0; i < out->n && out->candidate; i++) {
     fc_search_candidate *c = &out->candidate[i];
     if (best && c->state == FC_SEARCH_MET && i > 0)
       why_lost(s, c, best);
