@@ -49,7 +49,7 @@ static void limit_of(char out[160], const fc_search_def *def, const fc_search_ca
   } else if (c->binds == FC_BINDS_BATCH) {
     cause = ", the batch limit reached";
   }
-  (void)snprintf(out, 160, "%s at %.3g requests/s%s%s", value, p->rate_per_s, cause, share);
+  (void)snprintf(out, 160, "%.60s at %.3g requests/s%.30s%.30s", value, p->rate_per_s, cause, share);
 }
 
 static double tokens_of(const fc_search *s, const fc_search_candidate *c) {
