@@ -123,7 +123,7 @@ static void share_lengths(fc_cluster *c) {
   for (int k = 0; k < c->def.n_lengths; k++) total += c->def.length_share[k];
   for (uint32_t i = 0; i < c->n; i++) {
     int most = 0;
-    double lack = -INFINITY;
+    double lack = -(double)INFINITY;
     for (int k = 0; k < c->def.n_lengths; k++) {
       double l = c->def.length_share[k] / total * (double)(i + 1) - given[k];
       if (!(l > lack)) continue;

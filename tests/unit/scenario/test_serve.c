@@ -145,7 +145,7 @@ Test(serve_input, defaults_of_a_cluster) {
     (void)snprintf(text, sizeof text,
                    "kind: serve\nmodel: tiny\ndevice: alpha\nload: {}\ncluster: {route: %s}\n", word);
     input = parse_ok(text, &with_data);
-    cr_expect_eq(fc_input_serve(input)->cluster->route, i, "%s", word);
+    cr_expect_eq(fc_input_serve(input)->cluster->route, (fc_route)i, "%s", word);
     fc_input_free(input);
   }
 }

@@ -114,7 +114,7 @@ Test(replica_memory, a_resident_request_takes_under_200_bytes) {
     replica_load l = replica_load_new(n);
     for (uint64_t i = 0; i < n; i++) l.request[i].output_tokens = 100;
     replica_load_run(&out, &d, &l, 1);
-    cr_assert_eq(out.batch_peak, n);
+    cr_assert_eq(out.batch_peak, (double)n);
     if (n > 16)
       cr_assert_leq(out.bytes_per_resident, 200, "%llu requests: %g", (unsigned long long)n,
                     out.bytes_per_resident);
