@@ -111,7 +111,7 @@ static bool take_id(json_row *j, uint64_t *out) {
 static bool take_hashes(json_row *j) {
   if (!expect(j, '[')) return false;
   if (next_is(j, ']')) return true;
-  uint64_t id, chain = 0;
+  uint64_t id = 0, chain = 0;
   do {
     if (!take_id(j, &id)) return false;
     chain = fc_mix64(chain +
