@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <fleetcast/calibrate/design.h>
 
@@ -130,7 +132,8 @@ Test(design, is_the_same_every_time_and_a_table_to_read_again) {
   for (int i = 0; i < 2; i++) {
     fc_design design;
     fc_file *file;
-    const char *path = "/tmp/fc_test_design.csv";
+    char path[64];
+    (void)snprintf(path, sizeof path, "/tmp/fc_test_design.%ld.csv", (long)getpid());
     cr_assert_eq(fc_design_propose(&design, &f.table, &f.fit, &f.device, 0), FC_OK);
     cr_assert_eq(fc_file_create(&file, path), FC_OK);
     fc_design_write(file, &design, &f.table);

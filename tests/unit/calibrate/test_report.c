@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <fleetcast/calibrate/report.h>
 
@@ -16,7 +17,7 @@ static char *page(const fc_report_input *input) {
   fc_file *file;
   char path[64];
   static int n;
-  (void)snprintf(path, sizeof path, "/tmp/fc_test_report.%d.html", n++);
+  (void)snprintf(path, sizeof path, "/tmp/fc_test_report.%ld.%d.html", (long)getpid(), n++);
   cr_assert_eq(fc_file_create(&file, path), FC_OK);
   cr_assert_eq(fc_calibration_report(file, input), FC_OK);
   char *text = fake_read_back(file, path);
