@@ -59,6 +59,7 @@ static const unit units[] = {
     {"OP", LARGE, 0, 1, {.flop = 1}},
     {"OPs", LARGE, 0, 1, {.flop = 1}},
     {"OPS", LARGE, 0, 1, {.flop = 1, .second = -1}},
+    {"Hz", LARGE, 0, 1, {.second = -1}},
     {"J", LARGE, 0, 1, {.joule = 1}},
     {"W", LARGE, 0, 1, {.joule = 1, .second = -1}},
     {"Wh", LARGE, 0, 3600, {.joule = 1}},

@@ -142,6 +142,16 @@ static const fc_field fields[] = {
      .required = true,
      .example = "132",
      .help = "What tiles are scheduled on: SMs, CUs, cores."},
+    {.key = "clock",
+     .kind = FC_FIELD_NUMBER,
+     AT(clock_hz),
+     .dim = DIM_PER_S,
+     .min = 0,
+     .max = 1e11,
+     .example = "1.98 GHz",
+     .help = "Highest clock of the compute units: fixed times of kernels scale with it when a profile is "
+             "moved to "
+             "another device; 0: unknown."},
     {.key = "scaleup",
      .kind = FC_FIELD_STRUCT,
      .sub = &scaleup,

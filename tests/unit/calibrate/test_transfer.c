@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "profile_text.h"
+#include "shipped.h"
 
 typedef struct {
   fc_input *profile, *h100, *h200;
@@ -55,6 +56,49 @@ Test(transfer, to_the_same_device_changes_nothing_but_the_spread) {
     cr_expect(memcmp(to.local->x, from->local->x, floats * sizeof(float)) == 0);
     cr_expect_eq(to.local->op, from->local->op); /* shared */
   }
+  tear_down(&s);
+}
+
+/* The A100 clocks at 1.41 GHz, the H100 at 1.98: fixed times are as many clocks. */
+Test(transfer, fixed_times_scale_with_the_clock) {
+  scene s = set_up();
+  fc_input *a100 = shipped_device("a100");
+  const fc_device *from = fc_input_device(s.h100), *to = fc_input_device(a100);
+  const double longer = 1.98 / 1.41;
+  fc_kernel_fit gemm, collective;
+  cr_assert_eq(fc_transfer(&gemm, kernel(&s, 0), from, to, &s.arena), FC_OK);
+  cr_expect_float_eq(gemm.coef.t0_s / kernel(&s, 0)->coef.t0_s, longer, 1e-12);
+  cr_expect_float_eq(gemm.coef.tile_s / kernel(&s, 0)->coef.tile_s, longer, 1e-12);
+  cr_assert_eq(fc_transfer(&collective, kernel(&s, 5), from, to, &s.arena), FC_OK);
+  cr_expect_float_eq(collective.coef.hop_s / kernel(&s, 5)->coef.hop_s, longer, 1e-12);
+  fc_device unknown = *to;
+  unknown.clock_hz = 0;
+  cr_assert_eq(fc_transfer(&gemm, kernel(&s, 0), from, &unknown, &s.arena), FC_OK);
+  cr_expect_eq(gemm.coef.t0_s, kernel(&s, 0)->coef.t0_s);
+  fc_input_free(a100);
+  tear_down(&s);
+}
+
+/* Coordinates move with compute units and the form's shares; what the anchors were found to do does not.
+ * Weights nearly cancel, so that the old ones at new coordinates would be off by factors of e. */
+Test(transfer, keeps_the_corrections_at_the_anchors) {
+  scene s = set_up();
+  fc_input *a100 = shipped_device("a100");
+  const fc_profile *h100 = shipped_profile(FC_SOURCE_DIR "/scenarios", "h100");
+  cr_assert_not_null(h100);
+  size_t met = 0, off = 0;
+  for (size_t i = 0; i < h100->n_kernels; i++) {
+    const fc_kernel_fit *from = &h100->kernels[i];
+    fc_kernel_fit to;
+    if (!from->local || fc_transfer(&to, from, h100->device, fc_input_device(a100), &s.arena)) continue;
+    cr_assert_not_null(to.local);
+    for (size_t a = 0; a < to.local->n; a++, met++)
+      off += fabs(fc_local_at_anchor(to.local, a) - fc_local_at_anchor(from->local, a)) > 0.1;
+  }
+  cr_expect_gt(met, 1000);
+  cr_expect_lt(off, met / 100, "%zu of %zu", off, met);
+  shipped_free();
+  fc_input_free(a100);
   tear_down(&s);
 }
 

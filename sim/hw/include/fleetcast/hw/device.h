@@ -47,6 +47,7 @@ typedef struct fc_device {
   double memory_bytes_per_s;
   double l2_bytes;       /* last on-chip cache before HBM; 0: unknown */
   int64_t compute_units; /* SMs, CUs, cores: what tiles are scheduled on */
+  double clock_hz;       /* highest clock of the compute units; 0: unknown */
 
   double scaleup_bytes_per_s;  /* NVLink, xGMI, ICI, NeuronLink: a device's total, both directions */
   int64_t scaleup_devices;     /* devices in one scale-up domain */
