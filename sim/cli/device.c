@@ -114,6 +114,8 @@ int cli_match_gpu(fc_input **out, const machine *m, const data_dirs *data, const
       "  memory_bandwidth: {value: ... TB/s, source: \"datasheet\"}\n"
       "  l2_cache: {value: %.3g MB, source: \"reported by the device\"}\n"
       "  compute_units: {value: %g, source: \"reported by the device\"}\n"
+      "  clock: {value: ... GHz, source: \"datasheet: boost clock\"}\n"
+      "  scaleup: {bandwidth: ... GB/s, devices: 8, source: \"datasheet, both directions\"}\n"
       "  power: {tdp: {value: ... W, source: \"datasheet\"}}\n",
       m->gpu, m->memory_bytes / 1e9, m->cache_bytes / 1e6, m->units);
   return EXIT_USAGE;
