@@ -301,6 +301,7 @@ static void write_kernel(fc_file *file, const fc_kernel_fit *fit, const char *ci
   write_covariance(file, fit);
   write_spread(file, fit);
   write_range(file, fit);
+  if (fit->sustained > 0) fc_file_printf(file, "    sustained: %.4g\n", fit->sustained);
   if (fit->points > 0) fc_file_printf(file, "    points: %.0f\n", fit->points);
   if (fit->lent > 0) fc_file_printf(file, "    lent: %.0f\n", fit->lent);
   write_local(file, fit->local, fit->kernel);
@@ -317,6 +318,7 @@ static void write_overheads(fc_file *file, const fc_profile *p) {
   if (p->contention == 0) return;
   fc_file_printf(file, "overheads: {launch: %.4g us, iteration_host: %.4g ms, step_host: %.4g ms, ",
                  1e6 * p->launch_s, 1e3 * p->iteration_host_s, 1e3 * p->step_host_s);
+  if (p->sustained > 1) fc_file_printf(file, "sustained: %.4g, ", p->sustained);
   fc_file_printf(file, "contention: %.4g, comm_compute_units: %.4g}\n", p->contention, p->comm_compute_units);
   fc_file_printf(file, "power: {compute_fraction: %.4g, memory_fraction: %.4g}\n", p->power_compute_fraction,
                  p->power_memory_fraction);

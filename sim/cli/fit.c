@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,17 +42,10 @@ static double seconds_now(void) {
 
 /* --- what was asked --- */
 
-static bool is_same_file(const char *a, const char *b) {
-  struct stat sa, sb;
-  return a && b &&
-         (strcmp(a, b) == 0 || (stat(a, &sa) == 0 && stat(b, &sb) == 0 && S_ISREG(sa.st_mode) &&
-                                sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino));
-}
-
 /* An output must not replace what it is made of. */
 static bool is_an_input(const char *out, const fit_job *job) {
-  bool same = is_same_file(out, job->base);
-  for (size_t i = 0; i < job->n_paths; i++) same = same || is_same_file(out, job->paths[i]);
+  bool same = cli_is_same_file(out, job->base);
+  for (size_t i = 0; i < job->n_paths; i++) same = same || cli_is_same_file(out, job->paths[i]);
   return same;
 }
 
@@ -61,7 +53,7 @@ static int check_outputs(const fit_job *job) {
   const char *bad = is_an_input(job->out, job)      ? job->out
                     : is_an_input(job->report, job) ? job->report
                                                     : NULL;
-  if (!bad && is_same_file(job->out, job->report)) {
+  if (!bad && cli_is_same_file(job->out, job->report)) {
     (void)fprintf(stderr, "fleetcast: profile and page cannot both be %s\n", job->out);
     return EXIT_USAGE;
   }
@@ -341,7 +333,7 @@ int cli_fit(const settings *s) {
     (void)fprintf(stderr, "fleetcast: --anchors %zu is more than %d\n", s->anchors, FC_LOCAL_ANCHORS_MAX);
     return EXIT_USAGE;
   }
-  if (is_same_file(s->out, s->device) || is_same_file(s->report, s->device)) {
+  if (cli_is_same_file(s->out, s->device) || cli_is_same_file(s->report, s->device)) {
     (void)fprintf(stderr, "fleetcast: %s is an input too; write to another file\n", s->device);
     return EXIT_USAGE;
   }

@@ -181,6 +181,7 @@ static void add_overheads(fc_profile *p, const fc_profile *base) {
   p->step_host_s = base->step_host_s;
   p->contention = base->contention;
   p->comm_compute_units = base->comm_compute_units;
+  p->sustained = base->sustained;
   p->power_compute_fraction = base->power_compute_fraction;
   p->power_memory_fraction = base->power_memory_fraction;
 }

@@ -21,7 +21,7 @@ typedef struct {
 /* What was asked. */
 typedef struct {
   const char *out, *backend, *kernel, *table, *profile, *device, *impl, *base, *report, *measurements, *trace;
-  bool has_seed, quiet, help, quick, check, again, by_impl, requests, timeline;
+  bool has_seed, quiet, help, quick, check, again, by_impl, requests, timeline, no_cache;
   uint64_t seed;
   size_t jobs, anchors; /* 0: not told */
   color color;

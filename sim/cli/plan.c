@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <fleetcast/base/arena.h>
 #include <fleetcast/base/stop.h>
 #include <fleetcast/serve/capacity.h>
+#include <fleetcast/serve/view.h>
 #include <fleetcast/report/plan.h>
 
 #include "terminal.h"
@@ -19,60 +19,31 @@ typedef struct {
   const fc_plan_def *def;
   fc_search_def search;
   fc_search_device device[DEVICES];
-  fc_engine engine[DEVICES]; /* with the formats of that device */
-  fc_profile view[DEVICES];
+  fc_engine engine;
+  fc_serve_view view[DEVICES];
   int64_t max_batch[CHOICES], token_budget[CHOICES];
-  fc_arena arena;
   progress bar;
 } plan;
 
-/* --- an engine's view of a profile --- */
-
-/* Formats by which operators were measured: FP8 with scales a block of 128 x 128 where the model was released
- * so; MXFP4 weights under 16-bit activations (Blackwell: 8-bit), attention in BF16. */
-static void formats_of(fc_engine *e, const fc_model *model, const fc_device *device, fc_serve_plan *wish) {
-  bool mxfp4 = model->weights == FC_DTYPE_FP4, blackwell = device->peak_flop_per_s[FC_DTYPE_FP4] > 0;
-  e->gemm = wish->gemm == FC_DTYPE_FP4 ? "nvfp4" : wish->gemm == FC_DTYPE_FP8 ? "fp8" : "bf16";
-  if (wish->gemm == FC_DTYPE_FP8 && model->weights == FC_DTYPE_FP8) e->gemm = "fp8_block";
-  e->experts = e->gemm;
-  if (mxfp4) {
-    e->gemm = "bf16";
-    e->experts = blackwell ? "w4a8_mxfp4_mxfp8" : "w4a16_mxfp4";
-    wish->gemm = FC_DTYPE_BF16;
-  }
-  e->kv = wish->kv == FC_DTYPE_FP8 ? "fp8" : "bf16";
-  wish->expert_imbalance = 1; /* the measured operator has its own */
-}
-
-/* The profile as it is where it has no operator tables. */
 static int view_of(plan *p, size_t i) {
   const fc_plan_def *def = p->def;
   const fc_profile *profile = def->devices[i].profile;
   fc_search_device *d = &p->device[i];
-  static const char *const names[] = {
-      [FC_PLAN_VLLM] = "vllm", [FC_PLAN_SGLANG] = "sglang", [FC_PLAN_TRTLLM] = "trtllm"};
-  if (def->engine == FC_PLAN_NO_ENGINE || !fc_engine_named(&p->engine[i], names[def->engine])) return EXIT_OK;
   fc_serve_plan wish = fc_serve_plan_complete(def->model, &d->wish);
-  fc_dtype stored = wish.gemm;
-  formats_of(&p->engine[i], def->model, profile->device, &wish);
+  fc_engine engine = p->engine;
+  fc_serve_formats_of(&engine, &wish, def->model, profile->device);
+  fc_serve_view *view = &p->view[i];
   fc_status status =
-      fc_engine_profile(&p->view[i], profile, &p->engine[i], def->model->attention.kind == FC_ATTENTION_MLA,
-                        def->model->moe.experts > 0, &p->arena, NULL);
-  p->search.engine = &p->engine[0];
-  if (status == FC_E_DOMAIN) {
-    (void)fprintf(stderr, "fleetcast: note: %s has no operators of %s in these formats: its forms count\n",
-                  profile->name, names[def->engine]);
-    return EXIT_OK;
-  }
+      fc_serve_view_make(view, &engine, def->model, profile, def->operators == FC_OPERATORS_MEASURED);
   if (status != FC_OK) {
     (void)fprintf(stderr, "fleetcast: %s: %s\n", def->name, fc_status_text(status));
     return EXIT_FAILED;
   }
-  d->profile = &p->view[i];
-  d->wish.gemm = wish.gemm;
-  d->wish.kv = wish.kv;
-  d->wish.expert_imbalance = wish.expert_imbalance;
-  d->stored = stored;
+  fc_serve_plan stepped = fc_serve_view_plan(view, &wish);
+  d->profile = view->profile;
+  d->stored = wish.gemm;
+  d->wish.gemm = stepped.gemm;
+  d->wish.kv = stepped.kv;
   return EXIT_OK;
 }
 
@@ -84,7 +55,8 @@ static int put_device(plan *p, size_t i) {
                           .profile = from->profile,
                           .usd_per_s = from->price_usd_per_s,
                           .wish = from->wish,
-                          .devices_max = from->devices_max};
+                          .devices_max = from->devices_max,
+                          .stages_max = from->stages_max};
   if (!(d->usd_per_s > 0) && rent->n)
     d->usd_per_s = p->def->date ? fc_series_at(rent, p->def->date) : rent->point[rent->n - 1].value;
   if (d->usd_per_s > 0) return view_of(p, i);
@@ -115,6 +87,9 @@ static int put_all(plan *p, const fc_plan_def *def, const settings *s) {
   d->n_devices = def->n_devices < DEVICES ? def->n_devices : DEVICES;
   d->devices = p->device;
   (void)fc_serve_policy_named(&d->policy, def->policy);
+  p->engine = fc_serve_host_engine(&def->host, def->engine);
+  d->engine = &p->engine;
+  d->token_s = def->host.token_s;
   put_choices(p->max_batch, &d->max_batch, &d->n_batches, def->search.max_batch, def->search.n_batches);
   put_choices(p->token_budget, &d->token_budget, &d->n_budgets, def->search.token_budget,
               def->search.n_budgets);
@@ -190,10 +165,11 @@ static int search(const fc_input *input, const data_dirs *data, const settings *
     cli_progress_clear(&p->bar);
     if (status != FC_OK) code = complain(status, p->def->name, why);
   }
-  fc_plan_answer answer = {.def = p->def, .search = &p->search, .result = &result, .seed = p->search.seed};
+  fc_plan_answer answer = {
+      .def = p->def, .search = &p->search, .result = &result, .views = p->view, .seed = p->search.seed};
   if (code == EXIT_OK) code = write_results(&answer, input, data, s);
   fc_search_result_fini(&result);
-  fc_arena_fini(&p->arena);
+  for (size_t i = 0; i < DEVICES; i++) fc_serve_view_free(&p->view[i]);
   free(p);
   return code;
 }

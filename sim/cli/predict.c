@@ -121,10 +121,20 @@ static int show(const fc_scores *scores, const settings *s) {
 
 /* --- the verb --- */
 
-static bool is_same_file(const char *a, const char *b) {
+bool cli_is_same_file(const char *a, const char *b) {
   struct stat sa, sb;
+  if (!a || !b) return false;
   return strcmp(a, b) == 0 || (stat(a, &sa) == 0 && stat(b, &sb) == 0 && S_ISREG(sa.st_mode) &&
                                sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino);
+}
+
+int cli_refuse_to_replace(const char *out, const char *const *in, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    if (!cli_is_same_file(out, in[i])) continue;
+    (void)fprintf(stderr, "fleetcast: -o %s would replace what it is read from\n", out);
+    return EXIT_USAGE;
+  }
+  return EXIT_OK;
 }
 
 static int predict(const fc_profile *profile, const char *path, const char *bytes, size_t length,
@@ -167,10 +177,7 @@ int cli_predict(const settings *s) {
     (void)fputs("fleetcast: predict wants --profile FILE\n", stderr);
     return EXIT_USAGE;
   }
-  if (s->out && (is_same_file(s->out, path) || is_same_file(s->out, s->profile))) {
-    (void)fprintf(stderr, "fleetcast: -o %s would replace what it is read from\n", s->out);
-    return EXIT_USAGE;
-  }
+  if (cli_refuse_to_replace(s->out, (const char *const[]){path, s->profile}, 2) != EXIT_OK) return EXIT_USAGE;
   data_dirs data = cli_data(s->profile, s);
   fc_input *input;
   int code = cli_load(&input, s->profile, FC_INPUT_PROFILE, &data, s);

@@ -68,13 +68,47 @@ void cli_add_folder(fc_text *out, const settings *s, const char *name) {
 
 /* --- run, report --- */
 
+/* Where capacities are kept that took simulations: $FLEETCAST_CACHE, else $XDG_CACHE_HOME/fleetcast, else
+ * ~/.cache/fleetcast; empty: nowhere. */
+static void add_cache(fc_text *out) {
+  const char *own = getenv("FLEETCAST_CACHE"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  if (own)
+    fc_text_add(out, own);
+  else if (xdg && *xdg == '/')
+    fc_text_printf(out, "%s/fleetcast", xdg);
+  else if (home && *home == '/')
+    fc_text_printf(out, "%s/.cache/fleetcast", home);
+}
+
+static void show_planned(void *context, const char *service, const char *pool, size_t simulations) {
+  char what[128];
+  (void)snprintf(what, sizeof what, "capacity of %.20s on %.16s: %zu simulations", service, pool,
+                 simulations);
+  cli_progress_note(context, what);
+}
+
+static void show_note(void *context, const char *text) {
+  cli_progress_clear(context);
+  (void)fprintf(stderr, "fleetcast: note: %s\n", text);
+}
+
 static int simulate(fc_fleet_result **result, const fc_fleet_def *def, uint64_t seed, const settings *s) {
   enum { WHY = 1024 };
   char why[WHY] = "";
   progress p = cli_progress(s->quiet);
-  fc_fleet_options options = {
-      .seed = seed, .progress = cli_progress_show, .context = &p, .cancel = fc_stop_flag()};
-  fc_status status = fc_fleet_run(result, def, &options, why);
+  fc_text cache = {0};
+  if (!s->no_cache) add_cache(&cache);
+  fc_fleet_options options = {.seed = seed,
+                              .progress = cli_progress_show,
+                              .context = &p,
+                              .cancel = fc_stop_flag(),
+                              .threads = s->jobs,
+                              .cache = cache.bytes && *cache.bytes ? cache.bytes : NULL,
+                              .planned = show_planned,
+                              .note = show_note};
+  fc_status status = fc_text_status(&cache);
+  if (status == FC_OK) status = fc_fleet_run(result, def, &options, why);
+  fc_text_fini(&cache);
   cli_progress_clear(&p);
   if (status == FC_OK) return EXIT_OK;
   if (status == FC_E_CANCELLED) return cli_die_of_signal();

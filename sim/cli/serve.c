@@ -147,6 +147,8 @@ static fc_serve_answer answer_of(const run *r, uint64_t seed) {
                        .seed = seed,
                        .verdict = r->verdict,
                        .study = r->study,
+                       .view = &r->d.view,
+                       .prefill_view = r->apart ? &r->d.prefill_view : NULL,
                        .result = r->result,
                        .devices = (double)r->d.devices,
                        .replicas = 1,

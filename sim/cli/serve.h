@@ -5,6 +5,7 @@
 #include <fleetcast/scenario/load.h>
 #include <fleetcast/serve/cluster.h>
 #include <fleetcast/serve/replica.h>
+#include <fleetcast/serve/view.h>
 #include <fleetcast/workload/load.h>
 #include <fleetcast/workload/trace.h>
 
@@ -15,8 +16,10 @@
 /* What runs; pointers into it: stays where it is. */
 typedef struct {
   const fc_serve_def *def;
-  fc_step_table *steps, *prefill_steps; /* prefill: NULL where it is not apart */
-  fc_replica_def replica;               /* the instance, or a decode instance */
+  fc_serve_view view, prefill_view;
+  fc_expert_load *experts, *prefill_experts; /* nullable */
+  fc_step_table *steps, *prefill_steps;      /* prefill: NULL where it is not apart */
+  fc_replica_def replica;                    /* the instance, or a decode instance */
   fc_disagg_def apart;
   fc_cluster_def cluster;
   fc_slo_class slo[32];

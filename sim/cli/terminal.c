@@ -130,6 +130,13 @@ void cli_progress_tell(void *context, double share, const char *what) {
   show_rest(share, spent);
 }
 
+void cli_progress_note(void *context, const char *what) {
+  double spent;
+  if (!is_due(context, &spent)) return;
+  (void)fprintf(stderr, "\r\033[K%.70s", what);
+  (void)fflush(stderr);
+}
+
 void cli_progress_clear(progress *p) {
   if (!p->shown) return;
   (void)fputs("\r\033[K", stderr);

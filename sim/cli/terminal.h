@@ -33,6 +33,8 @@ progress cli_progress(bool quiet);
 void cli_progress_show(void *context, double share, fc_time now);
 /* For fc_fit_options: what is being done, instead of a date. */
 void cli_progress_tell(void *context, double share, const char *what);
+/* What is being done, of which nobody knows how much there is. */
+void cli_progress_note(void *context, const char *what);
 void cli_progress_clear(progress *p);
 
 #endif

@@ -158,7 +158,7 @@ static void add_line(fc_text *out, const validate_cases *cases, const char *kind
     n++;
     left += *c->why != '\0';
   }
-  fc_text_printf(out, "%-7s %-18s %6zu %7zu", kind, *name ? name : "-", n, left);
+  fc_text_printf(out, "%-7s %-18s %6zu %8zu", kind, *name ? name : "-", n, left);
   add_errors(out, cases, chosen, name, OF_TPOT, room);
   fc_text_add(out, " ");
   add_errors(out, cases, chosen, name, OF_TTFT, room);
@@ -234,18 +234,34 @@ static double rank_correlation(const validate_cases *cases, double *room) {
   return sab / sqrt(saa * sbb);
 }
 
+/* Why cases were not modelled, in the order in which the reasons appear. */
+static void add_reasons(fc_text *out, const validate_cases *cases) {
+  bool told = false;
+  for (size_t i = 0; i < cases->n; i++) {
+    const char *why = cases->item[i].why;
+    size_t first = 0, n = 0;
+    while (first < i && strcmp(cases->item[first].why, why) != 0) first++;
+    if (!*why || first < i) continue;
+    for (size_t k = i; k < cases->n; k++) n += strcmp(cases->item[k].why, why) == 0;
+    if (!told) fc_text_add(out, "\nnot modelled:\n");
+    told = true;
+    fc_text_printf(out, "%7zu  %s (%sline %zu)\n", n, why, n > 1 ? "first: " : "", cases->item[i].line);
+  }
+}
+
 void validate_table(fc_text *out, const validate_cases *cases) {
   double *room = calloc(2 * cases->n + 1, sizeof *room);
   if (!room) return;
-  fc_text_printf(out, "%-7s %-18s %6s %7s %35s  %35s\n", "", "", "", "not",
+  fc_text_printf(out, "%-7s %-18s %6s %8s %35s  %35s\n", "", "", "", "not",
                  "TPOT: |error|, bias, in interval, %", "TTFT: |error|, bias, in interval, %");
-  fc_text_printf(out, "%-7s %-18s %6s %7s", "by", "", "cases", "modeled");
+  fc_text_printf(out, "%-7s %-18s %6s %8s", "by", "", "cases", "modelled");
   for (int i = 0; i < 2; i++)
     fc_text_printf(out, " %8s %8s %8s %8s%s", "median", "p90", "bias", "inside", i ? "\n" : " ");
   add_group(out, cases, "system", system_of, of_system, room);
   add_group(out, cases, "model", model_of, of_model, room);
   add_group(out, cases, "mode", mode_of, of_mode, room);
   add_line(out, cases, "all", "", of_all, room);
+  add_reasons(out, cases);
   double r = rank_correlation(cases, room);
   if (!isnan(r)) fc_text_printf(out, "\nrank correlation of tokens/s a device: %.3f\n", r);
   fc_text_add(out,
@@ -286,6 +302,8 @@ static int write_rows(const validate_cases *cases, const char *path) {
 
 int cli_validate(const settings *s) {
   validate_cases cases;
+  const char *path = s->operand.item[0];
+  if (strcmp(path, "-") != 0 && cli_refuse_to_replace(s->out, &path, 1) != EXIT_OK) return EXIT_USAGE;
   int code = validate_read(&cases, s->operand.item[0], s);
   if (code == EXIT_OK) {
     fc_stop_catch();

@@ -78,6 +78,7 @@ static const int needed[] = {C_model, C_system, C_backend, C_isl, C_osl, C_concu
 
 typedef struct {
   const char *path;
+  const char *bytes; /* the header is its first line */
   ptrdiff_t at[C_COUNT];
   fc_diags d;
   const data_dirs *data;
@@ -107,6 +108,16 @@ static int64_t whole_at(const reader *r, validate_case *c, int column, int64_t f
   return fallback;
 }
 
+/* Where a column's name stands in the header. */
+static fc_pos place_of(const char *header, size_t column) {
+  size_t at = strncmp(header, "\xef\xbb\xbf", 3) == 0 ? 3 : 0, first = at;
+  for (bool quoted = false; column > 0 && header[at] && header[at] != '\n'; at++) {
+    if (header[at] == '"') quoted = !quoted;
+    column -= header[at] == ',' && !quoted;
+  }
+  return (fc_pos){1, at - first + 1};
+}
+
 static bool find_columns(reader *r, const fc_csv_reader *csv) {
   size_t n = fc_csv_columns(csv);
   const char *names[FC_CSV_COLUMNS_MAX];
@@ -115,9 +126,14 @@ static bool find_columns(reader *r, const fc_csv_reader *csv) {
   bool ok = true;
   for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
     if (r->at[needed[i]] >= 0) continue;
-    const char *near = fc_diag_nearest(case_column[needed[i]], names, n);
-    (void)fc_diag_error(&r->d, r->path, ((fc_pos){1, 1}), "no column '%s'%s%s%s", case_column[needed[i]],
-                        near ? "; is '" : "", near ? near : "", near ? "' meant?" : "");
+    const char *want = case_column[needed[i]], *near = fc_diag_nearest(want, names, n);
+    ptrdiff_t at = near ? fc_csv_column(csv, near) : -1;
+    for (int k = 0; k < C_COUNT; k++) at = r->at[k] == at ? -1 : at; /* has a meaning of its own */
+    if (at >= 0)
+      (void)fc_diag_error(&r->d, r->path, place_of(r->bytes, (size_t)at),
+                          "column '%.64s'; did you mean '%s'?", near, want);
+    else
+      (void)fc_diag_error(&r->d, r->path, ((fc_pos){1, 1}), "no column '%s'", want);
     ok = false;
   }
   return ok;
@@ -262,11 +278,12 @@ static void read_case(validate_cases *all, validate_case *c, const reader *r) {
                           c->c.prefill.workers * c->c.prefill.tp * c->c.prefill.attention_dp);
   } else {
     read_side(&c->c.decode, r, c, whole);
-    double one = (double)(c->c.decode.tp * c->c.decode.attention_dp), all_devices = number_at(r, c, C_n_gpus);
+    c->c.decode.pp = whole_at(r, c, C_pp, 1);
+    if (c->c.decode.pp < 1) c->c.decode.pp = 1;
+    double one = (double)(c->c.decode.tp * c->c.decode.attention_dp * c->c.decode.pp),
+           all_devices = number_at(r, c, C_n_gpus);
     c->c.decode.workers = all_devices > one ? (int64_t)(all_devices / one) : 1;
     c->devices = one * (double)c->c.decode.workers;
-    if (whole_at(r, c, C_pp, 1) > 1 && !*c->why)
-      (void)snprintf(c->why, CASE_WHY, "pipeline parallelism is not modelled");
   }
   c->ttft_s = 1e-3 * number_at(r, c, C_ttft_ms);
   c->tpot_s = 1e-3 * number_at(r, c, C_tpot_ms);
@@ -317,7 +334,7 @@ int validate_read(validate_cases *out, const char *path, const settings *s) {
     return EXIT_IO;
   }
   data_dirs data = cli_data(path, s);
-  reader r = {.path = path, .data = &data};
+  reader r = {.path = path, .bytes = bytes, .data = &data};
   fc_diags_init(&r.d);
   fc_csv_reader *csv = NULL;
   fc_status status = fc_csv_open(&csv, path, bytes, length, &r.d);

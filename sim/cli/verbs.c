@@ -19,9 +19,14 @@
 #define HELP                                                                                                 \
   { "help", NULL, "this text", AT(help), OPTION_FLAG, 'h' }
 
+#define JOBS                                                                                                 \
+  { "jobs", "N", "threads (default: all); results do not depend on it", AT(jobs), OPTION_COUNT, 'j' }
+
 static const option run_options[] = {
     {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
     {"seed", "N", "of the random streams (default: the scenario's)", AT(seed), OPTION_SEED, 0},
+    JOBS,
+    {"no-cache", NULL, "simulate serving anew, keep nothing (docs/surface.md)", AT(no_cache), OPTION_FLAG, 0},
     SET,
     DATA,
     {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},
@@ -59,10 +64,18 @@ static const option bench_options[] = {
     HELP,
 };
 
-#define JOBS                                                                                                 \
-  { "jobs", "N", "threads (default: all); results do not depend on it", AT(jobs), OPTION_COUNT, 'j' }
-
 static const option plan_options[] = {
+    {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
+    {"seed", "N", "of the random streams (default: the file's)", AT(seed), OPTION_SEED, 0},
+    JOBS,
+    SET,
+    DATA,
+    {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},
+    COLOR,
+    HELP,
+};
+
+static const option train_options[] = {
     {"out", "DIR", "folder for the results (default: out/NAME)", AT(out), OPTION_TEXT, 'o'},
     {"seed", "N", "of the random streams (default: the file's)", AT(seed), OPTION_SEED, 0},
     JOBS,
@@ -163,6 +176,12 @@ static const char plan_notes[] =
     "objective.\n\n"
     "  fleetcast plan scenarios/plan/llama-3.1-70b-chat.yaml --set slo.tpot='30 ms'\n";
 
+static const char train_notes[] =
+    "TRAIN.yaml may be - for stdin; it names a model, devices, phases, failures and prices (docs/train.md).  "
+    "A page goes to\nstdout: step, memory, days and device-hours with intervals, a ledger beside what was "
+    "published; DIR gets CSV files,\npictures and manifest.yaml (docs/csv.md), all or none.\n\n"
+    "  fleetcast train scenarios/train/deepseek-v3.yaml --set 'phases[0].tokens=1 T tokens'\n";
+
 static const char bench_notes[] =
     "Every kernel is checked on fresh random data against a double-precision reference, then timed "
     "(docs/kernels.md).\n"
@@ -255,7 +274,7 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_schema,
-     .notes = "KIND is device, model, profile, shape, scenario, serve or plan.\n"},
+     .notes = "KIND is device, model, profile, shape, scenario, serve, plan or train.\n"},
     {.name = "explain",
      .operands = "KEY",
      .summary = "what a key of an input file means: unit, default, range",
@@ -275,7 +294,14 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_help},
-    {.name = "train", .operands = "", .summary = "one training run: step time, memory, goodput, cost"},
+    {.name = "train",
+     .operands = "TRAIN.yaml",
+     .summary = "one training run: step time, memory, goodput, cost",
+     .min_operands = 1,
+     .max_operands = 1,
+     OPTIONS(train_options),
+     .run = cli_train,
+     .notes = train_notes},
     {.name = "validate",
      .operands = "CASES.csv",
      .summary = "measured serving cases against the shipped profiles",

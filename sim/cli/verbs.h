@@ -10,6 +10,7 @@
 int cli_run(const settings *s);
 int cli_plan(const settings *s);
 int cli_serve(const settings *s);
+int cli_train(const settings *s);
 int cli_check(const settings *s);
 int cli_bench(const settings *s);
 int cli_fit(const settings *s);
@@ -36,6 +37,13 @@ void cli_data_free(data_dirs *d);
 /* Loads `path` ("-": stdin) and shows what there is to tell.  @return an exit status */
 int cli_load(fc_input **out, const char *path, fc_input_kind expect, const data_dirs *data,
              const settings *s);
+
+/* --- one file from others (predict.c) --- */
+
+/* By name or by inode; a NULL is no file. */
+bool cli_is_same_file(const char *a, const char *b);
+/* Is `out` (nullable) one of those read?  Told; @return EXIT_USAGE or EXIT_OK */
+int cli_refuse_to_replace(const char *out, const char *const *in, size_t n);
 
 /* --- verbs that write a folder (run.c) --- */
 

@@ -134,3 +134,24 @@ void fc_moe_busiest(double *rows, double *experts_hit, double tokens, double top
   *experts_hit = held * (1 - pow(missed, *rows * ep / choices));
   *experts_hit = fmin(fmax(*experts_hit, 1), fmin(held, fmax(*rows, 1)));
 }
+
+void fc_moe_popularity(double *share, int experts, double tokens, double topk, double skew) {
+  enum { ROUNDS = 16 };
+  bool many = tokens * topk > experts;
+  double low = many ? 1 : 0.01, high = many ? 0.8 * tokens : 2, left = 1, most = 1 / topk;
+  law l = law_of(skew, low, high > low ? high : 2 * low);
+  for (int i = 0; i < experts; i++)
+    share[i] = skew > 0 && high > low ? quantile(&l, 1 - (i + 0.5) / experts) : 1;
+  /* what the most popular may not take goes to the others */
+  for (int round = 0, capped = 0; round < ROUNDS; round++) {
+    double sum = 0;
+    for (int i = capped; i < experts; i++) sum += share[i];
+    for (int i = capped; i < experts; i++) share[i] *= left / sum;
+    int before = capped;
+    while (capped + 1 < experts && share[capped] > most) {
+      share[capped++] = most;
+      left -= most;
+    }
+    if (capped == before) break;
+  }
+}

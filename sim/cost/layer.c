@@ -27,7 +27,13 @@ void fc_layer_formats(fc_layer *l, fc_dtype gemm, fc_dtype kv) {
 static void linear_backward(const fc_layer *l, fc_part part, double rows, double n, double k, fc_dtype dtype,
                             double count) {
   add(l, FC_PASS_INPUT, part, &(fc_op){.id = FC_OP_LINEAR, .dtype = dtype, .m = rows, .n = k, .k = n}, count);
-  add(l, FC_PASS_WEIGHT, part, &(fc_op){.id = FC_OP_WGRAD, .dtype = dtype, .m = n, .n = k, .k = rows}, count);
+  add(l, FC_PASS_WEIGHT, part,
+      &(fc_op){.id = l->tensor_scales || dtype == FC_DTYPE_FP4 ? FC_OP_LINEAR : FC_OP_WGRAD,
+               .dtype = dtype,
+               .m = n,
+               .n = k,
+               .k = rows},
+      count);
   if (!is_narrow(dtype)) return;
   add(l, FC_PASS_INPUT, FC_PART_GLUE,
       &(fc_op){.id = FC_OP_QUANT_TRANSPOSED, .dtype = dtype, .m = rows, .n = n}, count);
@@ -106,8 +112,36 @@ static void context_parallel(const fc_layer *l, double kv_width, double count) {
   add(l, FC_PASS_INPUT, FC_PART_CP, &op, steps);
 }
 
+/* Scores through memory, masked but not skipped: two products, softmax (read, write) and dropout (read,
+ * write, a byte of mask); backward four products and both again (softmax reads two).  @source Megatron-LM's
+ * core attention, arXiv:2205.05198, section 4 */
+static void core_unfused(const fc_layer *l, const fc_op *op, double count) {
+  double heads = op->batch * op->heads, rows = heads * op->q, scores = rows * op->s;
+  fc_op product = {.id = FC_OP_LINEAR, .dtype = op->dtype, .groups = heads};
+  product.m = rows;
+  fc_op stream = {.id = FC_OP_COPY, .dtype = FC_DTYPE_BF16};
+  fc_op wide = product, narrow = product;
+  wide.n = op->s; /* queries against keys */
+  wide.k = op->dk;
+  narrow.n = op->dv; /* probabilities against values */
+  narrow.k = op->s;
+  for (int backward = 0; backward <= (l->training ? 1 : 0); backward++) {
+    fc_pass pass = backward ? FC_PASS_INPUT : FC_PASS_FORWARD;
+    add(l, pass, FC_PART_ATTENTION, &wide, count);
+    add(l, pass, FC_PART_ATTENTION, &narrow, count * (backward ? 3 : 1));
+    stream.payload_bytes = (backward ? 3 : 2) * scores;
+    add(l, pass, FC_PART_ATTENTION, &stream, count);
+    stream.payload_bytes = 2.5 * scores;
+    add(l, pass, FC_PART_ATTENTION, &stream, count);
+  }
+}
+
 /* A causal core call over `count` layers that see `window` tokens. */
 static void core_prefill(const fc_layer *l, fc_op op, double window, double count) {
+  if (l->unfused && count > 0) {
+    core_unfused(l, &op, count);
+    return;
+  }
   op.window = window;
   if (window > 0) op.s = fmin(op.s, op.q + window);
   add(l, FC_PASS_FORWARD, FC_PART_ATTENTION, &op, count);
@@ -273,7 +307,7 @@ static void swiglu(const fc_layer *l, double rows, double width, double count) {
 
 static void gated_ffn(const fc_layer *l, double inner, double count) {
   double H = (double)l->model->hidden, width = inner / l->tp;
-  linear(l, FC_PART_DENSE, l->tokens, 2 * width, H, count);
+  linear(l, FC_PART_DENSE, l->tokens, (l->model->plain_ffn ? 1 : 2) * width, H, count);
   swiglu(l, l->tokens, width, count);
   linear(l, FC_PART_DENSE, l->tokens, H, width, count);
 }
@@ -295,20 +329,41 @@ typedef struct {
   bool ragged;
 } share;
 
+/* One call per group inside one operator: the host launches it once. */
+static void add_loop(const fc_layer *l, fc_pass pass, const fc_op *one, double groups, double count) {
+  add(l, pass, FC_PART_EXPERTS, one, count * groups);
+  l->meter->bill->calls[pass] -= count * (groups - 1);
+}
+
+/* A product for all experts: one kernel or, in training, a library call for each where that is faster, as
+ * frameworks have both. */
+static void product(const fc_layer *l, fc_pass pass, const fc_op *op, double count) {
+  if (l->training) {
+    fc_op one = {.id = FC_OP_LINEAR, .dtype = op->dtype, .m = op->m / op->groups, .n = op->n, .k = op->k};
+    one.weight_bytes = op->weight_bytes;
+    double loop =
+        op->groups * (fc_meter_seconds(l->meter, FC_PART_EXPERTS, &one) + l->meter->profile->launch_s);
+    if (loop < fc_meter_seconds(l->meter, FC_PART_EXPERTS, op)) {
+      add_loop(l, pass, &one, op->groups, count);
+      return;
+    }
+  }
+  add(l, pass, FC_PART_EXPERTS, op, count);
+}
+
 static void grouped(const fc_layer *l, const share *e, double n, double k, double count) {
   fc_op_id id = l->masked ? FC_OP_GROUPED_MASKED : FC_OP_GROUPED;
   fc_op op = {
       .id = id, .dtype = l->grouped, .m = e->rows, .n = n, .k = k, .groups = e->groups, .ragged = e->ragged};
   op.weight_bytes = fc_dtype_size(l->training ? l->grouped : l->storage);
-  add(l, FC_PASS_FORWARD, FC_PART_EXPERTS, &op, count);
+  product(l, FC_PASS_FORWARD, &op, count);
   if (!l->training) return;
   op.n = k;
   op.k = n;
-  add(l, FC_PASS_INPUT, FC_PART_EXPERTS, &op, count);
+  product(l, FC_PASS_INPUT, &op, count);
   /* weight gradients: one call per expert, as DeepSeek's trace does */
-  add(l, FC_PASS_WEIGHT, FC_PART_EXPERTS,
-      &(fc_op){.id = FC_OP_WGRAD, .dtype = l->gemm, .m = n, .n = k, .k = e->rows / e->groups},
-      count * e->groups);
+  fc_op wgrad = {.id = FC_OP_WGRAD, .dtype = l->gemm, .m = n, .n = k, .k = e->rows / e->groups};
+  add_loop(l, FC_PASS_WEIGHT, &wgrad, e->groups, count);
   if (!is_narrow(l->grouped)) return;
   add(l, FC_PASS_INPUT, FC_PART_GLUE,
       &(fc_op){.id = FC_OP_QUANT_TRANSPOSED, .dtype = l->grouped, .m = e->rows, .n = n}, count);
@@ -322,6 +377,7 @@ static void expert_parallel(const fc_layer *l, double tokens, double count) {
   const fc_moe *moe = &l->model->moe;
   fc_op op = {
       .dtype = l->grouped, .m = tokens, .n = (double)l->model->hidden, .ranks = l->ep, .domain = l->domain};
+  if (l->bf16_dispatch) op.dtype = FC_DTYPE_BF16;
   op.top_k = (double)moe->active;
   op.imbalance = l->imbalance;
   if (moe->groups > 0 && moe->top_groups > 0) {
@@ -381,6 +437,10 @@ static void measured_experts(const fc_layer *l, double count) {
   op.skew = engine->expert_skew;
   op.ragged = op.skew > 0;
   fc_moe_busiest(&op.m, &op.groups, tokens, op.top_k, (double)model->moe.experts, l->ep, op.skew);
+  if (l->busiest > 0 && l->ep > 1) {
+    op.m = fmax(1, tokens * op.top_k / l->ep * l->busiest);
+    op.groups = fmin(op.experts, op.m);
+  }
   op.imbalance = op.m * l->ep / (tokens * op.top_k);
   add(l, FC_PASS_FORWARD, FC_PART_EXPERTS, &op, count);
   if (!(groups > 1)) return;
@@ -394,8 +454,10 @@ static void measured_experts(const fc_layer *l, double count) {
 void fc_layer_moe(const fc_layer *l, double count) {
   const fc_moe *moe = &l->model->moe;
   double H = (double)l->model->hidden, inner = (double)moe->inter / l->moe_tp;
-  bool engine =
-      l->meter->profile->engine && !l->training; /* tokens stay whole on every tensor-parallel rank */
+  /* as one operator, tokens whole on every tensor-parallel rank: as far as measured serving has validated it;
+   * wider, engines dispatch to grouped products */
+  enum { RANKS = 8 };
+  bool engine = l->meter->profile->engine && !l->training && l->ep <= fmin(l->domain, RANKS);
   double sent =
       l->ep > 1 && !engine ? l->tokens / l->tp : l->tokens; /* tokens that this rank routes and sends */
   norm(l, FC_OP_NORM_RESIDUAL, own_tokens(l), H, count);

@@ -23,14 +23,19 @@ typedef struct fc_layer {
   double ep, moe_tp; /* ranks that split the experts; ranks that split each expert */
   double domain;     /* devices of a scale-up domain */
   double imbalance;
+  double
+      busiest; /* serving: rows of the busiest rank over the mean's, of this very iteration; 0: not known */
   fc_dtype gemm, grouped, attention, mla; /* formats that are computed in, after fallback */
   fc_dtype storage;                       /* of the weights */
   double cache_element;                   /* bytes of a cache element */
   double tokens;                          /* T through this group's linear layers */
   double moe_tokens; /* distinct tokens that enter the layer's expert group (all its ranks) */
   fc_attention_load prefill, decode;
-  bool masked;          /* decode-only: masked grouped GEMM */
-  bool low_latency;     /* dispatch and combine flavour */
+  bool masked;      /* decode-only: masked grouped GEMM */
+  bool low_latency; /* dispatch and combine flavour */
+  bool unfused;     /* attention scores go through memory */
+  bool bf16_dispatch;
+  bool tensor_scales;   /* 8-bit weight gradients as any other product */
   bool recompute_light; /* norms, activations, up-projections again in backward */
 } fc_layer;
 

@@ -65,22 +65,31 @@ static double attention_saved(const fc_model *model, double e, bool light) {
   return input + latent + output + (light ? 0 : 2 * h * (2 * qk + v));
 }
 
-static double ffn_saved(double hidden, double inner, double e, bool light) {
-  double up = (e == 1 && light ? 1.0 : 2.0) * 2 * inner; /* SwiGLU inputs, 8 bits in DeepSeek-V3 */
+/* Inputs of the activation: gate and up, or up alone; SwiGLU's in 8 bits in DeepSeek-V3. */
+static double ffn_saved(double hidden, double inner, double e, bool light, bool plain) {
+  double up = (e == 1 && light ? 1.0 : 2.0) * (plain ? 1 : 2) * inner;
   return e * hidden + up + (light ? 0 : e * inner);
+}
+
+/* What attention through memory keeps more, of a token that sees `context`: softmax, its dropout's mask and
+ * output (5 bytes a score), and two masks of the hidden size.  @source arXiv:2205.05198, section 4.1 */
+static double unfused_saved(const fc_model *model, const fc_train_plan *plan) {
+  double scores = plan->recompute == FC_RECOMPUTE_NONE ? (double)plan->sequence : 0;
+  return 5 * (double)model->attention.heads * scores + 2 * (double)model->hidden;
 }
 
 /* Bytes that one layer keeps for backward, of one token, before splitting by tp; `routed`: of each (token,
  * expert) pair that a rank receives. */
 static double layer_saved(const fc_model *model, const fc_train_plan *plan) {
   double H = (double)model->hidden, e = is_narrow(plan->gemm) ? 1 : 2;
-  bool light = plan->recompute != FC_RECOMPUTE_NONE;
+  bool unfused = plan->unfused_attention, plain = model->plain_ffn;
+  bool light = plan->recompute != FC_RECOMPUTE_NONE && !unfused; /* there, the scores alone come again */
   if (plan->recompute == FC_RECOMPUTE_FULL) return 2 * H;
-  double saved = attention_saved(model, e, light) + 2 * H;
-  if (model->moe.experts == 0) return saved + ffn_saved(H, (double)model->ffn, e, light);
+  double saved = attention_saved(model, e, light) + 2 * H + (unfused ? unfused_saved(model, plan) : 0);
+  if (model->moe.experts == 0) return saved + ffn_saved(H, (double)model->ffn, e, light, plain);
   double inner = (double)model->moe.inter, skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
-  return saved + (double)model->moe.shared * ffn_saved(H, inner, e, light) +
-         (double)model->moe.active * skew * ffn_saved(H, inner, e, light);
+  return saved + (double)model->moe.shared * ffn_saved(H, inner, e, light, false) +
+         (double)model->moe.active * skew * ffn_saved(H, inner, e, light, false);
 }
 
 /* Stage activations that a device holds, in micro-batches; `last`: the device of the last stage.
@@ -90,7 +99,19 @@ static double in_flight(const fc_train_plan *plan, double micro_batches, bool la
   if (plan->schedule == FC_SCHEDULE_INTERLEAVED) n = last ? (p * (v - 1) + 1) / v : p + (p - 1) / v;
   if (plan->schedule == FC_SCHEDULE_ZB1P) n = p;
   if (plan->schedule == FC_SCHEDULE_DUALPIPE) n = p + 1;
+  if (plan->schedule == FC_SCHEDULE_DUALPIPEV) n = p + 0.5; /* 2p + 1 of half the size */
   return fmin(n, micro_batches);
+}
+
+/* Communication: the sequence gathered over tp, two messages between stages, and dispatch and combine of one
+ * layer, sent and received, in BF16. */
+static double buffers(const fc_model *m, const fc_train_plan *plan, double tokens) {
+  double row = 2 * (double)m->hidden, tp = (double)plan->tp, bytes = 0;
+  if (plan->tp > 1) bytes += 2 * tokens * row;
+  if (plan->pp > 1) bytes += 2 * tokens * row / tp;
+  double skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
+  if (plan->ep > 1) bytes += 2 * tokens / tp * row * (1 + (double)m->moe.active * skew);
+  return bytes;
 }
 
 /* Adds what one device with `stage` on it holds; in DualPipe `stage` is the mean of its two. */
@@ -117,12 +138,14 @@ static void device_memory(fc_train_memory *out, const fc_model *m, const fc_trai
   double whole = linear + tables + experts, shard = (linear + tables) / ranks + experts / expert_ranks;
   double share = whole > 0 ? shard / whole : 1;
   out->weight_bytes = (2 * whole + (narrow ? linear + experts : 0)) * (plan->zero >= 3 ? share : 1);
-  out->gradient_bytes = 4 * (plan->zero >= 2 ? shard : whole);
+  out->gradient_bytes = (plan->bf16_gradients ? 2 : 4) * (plan->zero >= 2 ? shard : whole);
   out->optimizer_bytes = (narrow ? 8 : 12) * (plan->zero >= 1 ? shard : whole);
   double tokens = (double)plan->micro_batch * (double)plan->sequence / cp;
   double micro_batches = (double)plan->global_batch / (dp * (double)plan->micro_batch);
   double layer = layer_saved(m, plan) * tokens / tp;
   out->activation_bytes = in_flight(plan, micro_batches, last) * all * layer;
+  out->buffer_bytes = buffers(m, plan, tokens);
+  out->fragment_bytes = FC_TRAIN_FRAGMENTED * out->activation_bytes;
   out->other_bytes = FC_TRAIN_RESERVED_BYTES;
   if (plan->recompute == FC_RECOMPUTE_FULL) { /* one layer at a time comes back whole */
     fc_train_plan none = *plan;
@@ -132,16 +155,20 @@ static void device_memory(fc_train_memory *out, const fc_model *m, const fc_trai
   /* BF16 logits and their FP32 softmax, of one micro-batch */
   if (count[FC_KIND_HEAD] > 0) out->other_bytes += tokens * (double)m->vocab / tp * 6;
   out->total_bytes = out->weight_bytes + out->gradient_bytes + out->optimizer_bytes + out->activation_bytes +
-                     out->other_bytes;
+                     out->buffer_bytes + out->fragment_bytes + out->other_bytes;
 }
 
 void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan) {
   fc_stage of[3];
-  int n = fc_stage_deal(of, model, plan, ceil((double)model->layers / (double)plan->pp));
+  int n = fc_stage_deal(of, model, plan, ceil((double)model->layers / (double)plan->pp), 0);
   *out = (fc_train_memory){0};
   for (int i = 0; i < n; i++) {
     fc_train_memory one;
     device_memory(&one, model, plan, &of[i], i == 2);
     if (one.total_bytes > out->total_bytes) *out = one;
   }
+}
+
+double fc_train_memory_spare(const fc_train_memory *memory, const fc_device *device) {
+  return device->memory_bytes - memory->total_bytes;
 }

@@ -114,6 +114,7 @@ void fc_meter_init(fc_meter *meter, const fc_profile *profile) {
   memset(meter, 0, sizeof *meter);
   meter->profile = profile;
   meter->weight = 1;
+  meter->contention = profile->contention > 1 ? profile->contention : 1;
   fc_meter_device_init(&meter->device, profile->device, profile);
   meter->units = meter->device.units;
   bool plain[FC_KERNEL_COUNT];

@@ -49,15 +49,18 @@ typedef enum {
 
 typedef struct fc_bill {
   double s[FC_PASS_COUNT][FC_PART_COUNT];
+  double calls[FC_PASS_COUNT]; /* kernels launched */
 } fc_bill;
 
 typedef struct fc_meter {
   const fc_profile *profile;
   fc_meter_device device;
   fc_fit_choice fit[FC_KERNEL_COUNT][FC_DTYPE_COUNT];
-  double units;  /* compute units in use */
-  fc_bill *bill; /* where seconds go */
-  double weight; /* calls a device and step, per unit of a bill: for the totals below */
+  double units;      /* compute units in use */
+  bool training;     /* clocks under load and frameworks' streams count: `sustained`, FC_TRAIN_GLUE */
+  double contention; /* factor on dispatch and combine */
+  fc_bill *bill;     /* where seconds go */
+  double weight;     /* calls a device and step, per unit of a bill: for the totals below */
   double flop, bytes, dynamic_j;
   double seconds;                     /* of all operators, overlapped or not */
   double systematic[FC_KERNEL_COUNT]; /* sum of seconds * systematic spread */
@@ -74,6 +77,8 @@ const fc_fit_choice *fc_meter_choice(fc_meter *meter, fc_kernel kernel, fc_dtype
 fc_dtype fc_meter_dtype(fc_meter *meter, fc_kernel kernel, fc_dtype wanted);
 /** Evaluates `op`, adds `count` calls to (pass, part) of the bill, returns the seconds of one. */
 double fc_meter_add(fc_meter *meter, fc_pass pass, fc_part part, const fc_op *op, double count);
+/** Seconds of one call, added nowhere; INFINITY: no kernel. */
+double fc_meter_seconds(fc_meter *meter, fc_part part, const fc_op *op);
 /** Spread of ln(total): operators of a family err together, families and shapes apart. */
 double fc_meter_log_sd(const fc_meter *meter);
 

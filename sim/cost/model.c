@@ -18,7 +18,7 @@ double fc_params_attention(const fc_model *model) {
 }
 
 double fc_params_ffn(const fc_model *model) {
-  return 3 * (double)model->hidden * (double)model->ffn;
+  return (model->plain_ffn ? 2 : 3) * (double)model->hidden * (double)model->ffn;
 }
 
 double fc_params_expert(const fc_model *model) {

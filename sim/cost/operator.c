@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include <fleetcast/cost/engine.h>
+#include <fleetcast/cost/train_step.h>
 #include <string.h>
 
 #include "meter.h"
@@ -279,29 +280,49 @@ static void cost_of_engine(fc_op_cost *out, const fc_op *op, const fc_fit_choice
   }
 }
 
-static double scale_of(const fc_profile *profile, fc_part part) {
-  if (part == FC_PART_EP && profile->contention > 1) return profile->contention;
-  if (!profile->engine) return 1;
-  return part == FC_PART_GLUE ? profile->engine->glue : part == FC_PART_TP ? profile->engine->collective : 1;
+/* In-situ over isolated time of an operator. */
+static double scale_of(const fc_meter *meter, fc_op_id id, const fc_kernel_fit *fit, fc_part part) {
+  const fc_profile *profile = meter->profile;
+  if (part == FC_PART_EP) return meter->contention;
+  if (profile->engine)
+    return part == FC_PART_GLUE ? profile->engine->glue
+           : part == FC_PART_TP ? profile->engine->collective
+                                : 1;
+  if (!meter->training) return 1;
+  if (on_tensor_cores(id)) return fit->sustained > 0 ? fit->sustained : fmax(1, profile->sustained);
+  return part == FC_PART_GLUE ? FC_TRAIN_GLUE : 1;
+}
+
+/* Seconds of one call in situ; negative: the profile has no such kernel nor a sibling. */
+static double time_of(fc_op_cost *cost, fc_meter *meter, fc_part part, const fc_op *op) {
+  const fc_fit_choice *choice = fc_meter_choice(meter, fc_op_kernel(op->id), op->dtype);
+  if (!choice->fit) return -1;
+  double units = op->units > 0 ? op->units : meter->units;
+  if (meter->profile->engine)
+    cost_of_engine(cost, op, choice, meter, units);
+  else
+    cost_of(cost, op, choice, &meter->device, units, false);
+  return cost->seconds * scale_of(meter, op->id, choice->fit, part);
+}
+
+double fc_meter_seconds(fc_meter *meter, fc_part part, const fc_op *op) {
+  fc_op_cost cost;
+  double t = time_of(&cost, meter, part, op);
+  return t >= 0 ? t : (double)INFINITY;
 }
 
 double fc_meter_add(fc_meter *meter, fc_pass pass, fc_part part, const fc_op *op, double count) {
   fc_kernel kernel = fc_op_kernel(op->id);
-  const fc_fit_choice *choice = fc_meter_choice(meter, kernel, op->dtype);
-  if (!choice->fit) {
+  fc_op_cost cost = {0};
+  double t = time_of(&cost, meter, part, op);
+  if (t < 0) {
     meter->missing = true;
     meter->missing_kernel = kernel;
     return 0;
   }
-  fc_op_cost cost;
-  double units = op->units > 0 ? op->units : meter->units;
-  if (meter->profile->engine)
-    cost_of_engine(&cost, op, choice, meter, units);
-  else
-    cost_of(&cost, op, choice, &meter->device, units, false);
-  double t = cost.seconds * scale_of(meter->profile, part);
   meter->bill->s[pass][part] += count * t;
   meter->bill->s[pass][FC_PART_LAUNCH] += count * meter->profile->launch_s;
+  meter->bill->calls[pass] += count;
   double calls = count * meter->weight;
   meter->flop += calls * cost.flop;
   meter->bytes += calls * cost.bytes;

@@ -22,12 +22,14 @@ typedef struct fc_stage {
 } fc_stage;
 
 /** Devices that differ: [0] the first stage's, [1] an inner one's, [2] the last's, when inner stages hold n
- * layers. DualPipe pairs stage i with stage p-1-i and a device does half of each: counts are the pair's mean,
- * [0] the ends'.
+ * layers and the first `more` than that (leading dense layers are cheap). DualPipe pairs stage i with stage
+ * p-1-i and a device does half of each: counts are the pair's mean, [0] the ends'.  DualPipeV's first rank
+ * holds the first and the last stage, whole.
  *  @return how many of the three exist */
-int fc_stage_deal(fc_stage out[3], const fc_model *model, const fc_train_plan *plan, double n);
+int fc_stage_deal(fc_stage out[3], const fc_model *model, const fc_train_plan *plan, double n, double more);
 /** The device that sets the pace, given seconds of one micro-batch by kind.  Inner stages hold n layers; the
- *  first also the embedding, the last what is left, head and MTP; n is chosen to make the slowest fastest. */
+ *  first as many or more and the embedding, the last what is left, head and MTP; the split is chosen to make
+ * the slowest fastest. */
 fc_stage fc_stage_pacing(const fc_model *model, const fc_train_plan *plan,
                          const double cost_s[FC_KIND_COUNT]);
 

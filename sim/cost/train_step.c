@@ -9,29 +9,61 @@
 #include "params.h"
 #include "stage.h"
 
-static const char *plan_fault(const fc_model *model, const fc_train_plan *p) {
+static const char *degree_fault(const fc_model *model, const fc_train_plan *p) {
   if (p->tp < 1 || p->pp < 1 || p->cp < 1 || p->ep < 1 || p->devices < 1)
     return "every degree must be at least 1";
   if (p->micro_batch < 1 || p->global_batch < 1 || p->sequence < 1)
     return "micro_batch, global_batch and sequence must be at least 1";
   if (p->pp > model->layers) return "more pipeline stages than layers";
-  int64_t cell = p->tp * p->pp * p->cp;
-  if (p->devices % cell != 0) return "tp * pp * cp must divide devices";
-  int64_t dp = p->devices / cell;
+  if (p->tp > p->devices || p->cp > p->devices / p->tp || p->pp > p->devices / p->tp / p->cp ||
+      p->devices % (p->tp * p->pp * p->cp) != 0)
+    return "tp * pp * cp must divide devices";
+  int64_t dp = p->devices / (p->tp * p->pp * p->cp);
   if ((dp * p->cp * p->tp) % p->ep != 0) return "ep must divide dp * cp * tp";
   if (p->ep > 1 && model->moe.experts == 0) return "ep must be 1 for a dense model";
   if (p->ep > 1 && model->moe.experts % p->ep != 0) return "ep must divide the experts";
   if (model->attention.heads % p->tp != 0) return "tp must divide the attention heads";
   if (p->sequence % p->cp != 0) return "cp must divide the sequence";
-  if (p->global_batch % (dp * p->micro_batch) != 0) return "micro_batch * dp must divide global_batch";
-  int64_t micro_batches = p->global_batch / (dp * p->micro_batch);
-  if (p->schedule == FC_SCHEDULE_DUALPIPE &&
-      (p->pp % 2 != 0 || micro_batches < 2 * p->pp || micro_batches % 2 != 0))
-    return "DualPipe needs an even pp and an even number of micro-batches, at least 2 pp";
-  if (p->schedule == FC_SCHEDULE_INTERLEAVED && (p->virtual_stages < 1 || micro_batches % p->pp != 0))
-    return "the interleaved schedule needs virtual_stages and micro-batches that pp divides";
+  if (p->micro_batch > p->global_batch / dp || p->global_batch % (dp * p->micro_batch) != 0)
+    return "micro_batch * dp must divide global_batch";
+  return NULL;
+}
+
+static const char *schedule_fault(const fc_model *model, const fc_train_plan *p) {
+  int64_t dp = p->devices / (p->tp * p->pp * p->cp), m = p->global_batch / (dp * p->micro_batch);
+  switch (p->schedule) {
+  case FC_SCHEDULE_1F1B:
+  case FC_SCHEDULE_ZB1P: return NULL;
+  case FC_SCHEDULE_INTERLEAVED:
+    if (p->virtual_stages < 1 || m % p->pp != 0)
+      return "the interleaved schedule needs virtual_stages and micro-batches that pp divides";
+    /* embedding and head may fill a chunk of their own */
+    return p->virtual_stages > (model->layers + 2) / p->pp ? "more virtual stages than layers" : NULL;
+  case FC_SCHEDULE_DUALPIPE:
+    return p->pp % 2 != 0 || m < 2 * p->pp || m % 2 != 0
+               ? "DualPipe needs an even pp and an even number of micro-batches, at least 2 pp"
+               : NULL;
+  case FC_SCHEDULE_DUALPIPEV:
+    if (2 * p->pp > model->layers) return "DualPipeV needs two layers a pipeline rank";
+    return m < 2 * p->pp ? "DualPipeV needs at least 2 pp micro-batches" : NULL;
+  }
+  return "no such schedule";
+}
+
+static const char *plan_fault(const fc_model *model, const fc_train_plan *p) {
+  const char *fault = degree_fault(model, p);
+  if (!fault) fault = schedule_fault(model, p);
+  if (fault) return fault;
   if (p->zero < 0 || p->zero > 3) return "zero must be 0 to 3";
   if (!(p->overlap >= 0 && p->overlap <= 1)) return "overlap must be within 0 to 1";
+  if (p->gemm < 0 || p->gemm >= FC_DTYPE_COUNT || p->gemm == FC_DTYPE_INT8)
+    return "training computes in fp32, bf16, fp8 or fp4";
+  if (p->recompute < 0 || p->recompute > FC_RECOMPUTE_FULL || p->launch < 0 || p->launch > FC_LAUNCH_EAGER)
+    return "no such recomputation or launch";
+  if (!(p->expert_imbalance >= 0 && isfinite(p->expert_imbalance)))
+    return "expert_imbalance must be finite and not negative";
+  if (p->ep > 1 && p->expert_imbalance > (double)p->ep)
+    return "expert_imbalance cannot exceed ep: the busiest rank has at most all rows";
   return NULL;
 }
 
@@ -51,9 +83,14 @@ double fc_pipeline_bubble_s(fc_schedule schedule, double p, double v, const fc_p
   case FC_SCHEDULE_INTERLEAVED: return (p - 1) * (t->forward_s + t->backward_s) / fmax(1, v);
   case FC_SCHEDULE_ZB1P: return (p - 1) * fmax(0, t->forward_s + t->backward_s - 2 * t->weight_s);
   case FC_SCHEDULE_DUALPIPE:
+  case FC_SCHEDULE_DUALPIPEV:
     return fmax(0, p / 2 - 1) * fmax(0, t->overlapped_s + t->backward_s - 3 * t->weight_s);
   }
   return (double)NAN;
+}
+
+static bool is_dual(const fc_train_plan *plan) {
+  return plan->schedule == FC_SCHEDULE_DUALPIPE || plan->schedule == FC_SCHEDULE_DUALPIPEV;
 }
 
 /* One step's inputs, spread out. */
@@ -90,8 +127,14 @@ static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc
   double q = sequence / cp;
   l->prefill = (fc_attention_load){micro, q, 0.5 * (sequence + q)};
   l->recompute_light = plan->recompute == FC_RECOMPUTE_SELECTIVE;
-  if (l->ep > 1 && (plan->schedule == FC_SCHEDULE_DUALPIPE || plan->overlap > 0))
+  l->unfused = plan->unfused_attention;
+  l->tensor_scales = plan->tensor_scales;
+  l->bf16_dispatch = plan->bf16_dispatch;
+  meter->training = true;
+  if (l->ep > 1 && (is_dual(plan) || plan->overlap > 0))
     meter->units = fmax(1, meter->units - profile->comm_compute_units);
+  else
+    meter->contention = 1; /* nothing runs beside dispatch and combine */
 }
 
 typedef enum { BLOCK_ATTENTION, BLOCK_MOE, BLOCK_FFN } block;
@@ -105,8 +148,10 @@ static void emit_block(const fc_layer *l, block which) {
 }
 
 static void bill_add(fc_bill *to, const fc_bill *from, double count) {
-  for (int pass = 0; pass < FC_PASS_COUNT; pass++)
+  for (int pass = 0; pass < FC_PASS_COUNT; pass++) {
     for (int part = 0; part < FC_PART_COUNT; part++) to->s[pass][part] += count * from->s[pass][part];
+    to->calls[pass] += count * from->calls[pass];
+  }
 }
 
 /* Half a layer with its backward, `per_device` of them; full recomputation runs the forward operators once
@@ -124,6 +169,7 @@ static void bill_block(step *st, fc_bill *bill, block which, double per_device) 
   emit_block(&forward, which);
   for (int part = 0; part < FC_PART_COUNT; part++)
     bill->s[FC_PASS_INPUT][part] += again.s[FC_PASS_FORWARD][part];
+  bill->calls[FC_PASS_INPUT] += again.calls[FC_PASS_FORWARD];
 }
 
 static void emit_kinds(step *st) {
@@ -133,6 +179,7 @@ static void emit_kinds(step *st) {
   double dense = sparse ? (double)model->dense_layers : 0;
   fc_bill attention = {0};
   bill_block(st, &attention, BLOCK_ATTENTION, (layers + mtp) / stages);
+  if (st->plan->launch == FC_LAUNCH_PARTIAL) memset(attention.calls, 0, sizeof attention.calls);
   bill_block(st, &st->bill[FC_KIND_LAYER], sparse ? BLOCK_MOE : BLOCK_FFN, (layers - dense + mtp) / stages);
   bill_add(&st->bill[FC_KIND_LAYER], &attention, 1);
   if (dense > 0) {
@@ -166,28 +213,45 @@ static lane lane_of(const fc_bill *bill, fc_pass pass) {
                 .other = bill->s[pass][FC_PART_TP] + bill->s[pass][FC_PART_CP]};
 }
 
-/* What stays of communication when a share of it hides behind compute. */
-static double exposed(double comm, double busy, double share) {
-  return comm - fmin(share * comm, busy);
+/* What happens to passes beside their operators. */
+typedef struct {
+  double host_s; /* of the host, for one launch; 0: captured */
+  double beside; /* share of the compute units that communication takes while it is hidden */
+} setting;
+
+static setting setting_of(const step *st, bool with_host) {
+  const fc_profile *profile = st->meter->profile;
+  setting s = {.host_s = with_host && st->plan->launch != FC_LAUNCH_GRAPH ? FC_TRAIN_HOST_LAUNCH_S : 0};
+  bool set_aside = st->meter->units < st->meter->device.units; /* once for all, for dispatch and combine */
+  if (!set_aside) s.beside = fmin(1, profile->comm_compute_units / st->meter->device.units);
+  return s;
 }
 
-/* F, B, W, F&B of the pacing stage. */
-static fc_pipeline_pass passes_of(const fc_bill *bill, const fc_train_plan *plan) {
+/* What communication costs when a share of it hides behind compute: the rest, and the units that the hidden
+ * part takes from what runs beside it. */
+static double exposed(double comm, double busy, double share, double beside) {
+  double hidden = fmin(share * comm, busy);
+  return comm - hidden + beside * hidden;
+}
+
+/* F, B, W, F&B of what a bill holds.  Host and device only partly take turns: the root of the sum of squares,
+ * which fits the A100 rows best of the powers 1 to 3. */
+static fc_pipeline_pass passes_of(const fc_bill *bill, const fc_train_plan *plan, setting s) {
   lane f = lane_of(bill, FC_PASS_FORWARD), b = lane_of(bill, FC_PASS_INPUT),
        w = lane_of(bill, FC_PASS_WEIGHT);
-  bool dual = plan->schedule == FC_SCHEDULE_DUALPIPE;
+  bool dual = is_dual(plan);
   double share = plan->overlap, ep_share = dual ? 0 : share; /* DualPipe's lone passes hide nothing of EP */
-  double forward = f.busy + exposed(f.other, f.busy, share);
-  double backward = b.busy + w.busy + exposed(b.other + w.other, b.busy + w.busy, share);
+  double back = b.busy + w.busy;
+  double forward = f.busy + exposed(f.other, f.busy, share, s.beside);
+  double backward = back + exposed(b.other + w.other, back, share, s.beside);
+  double host_f = s.host_s * bill->calls[FC_PASS_FORWARD],
+         host_b = s.host_s * (bill->calls[FC_PASS_INPUT] + bill->calls[FC_PASS_WEIGHT]);
   fc_pipeline_pass pass = {.weight_s = w.busy};
-  pass.forward_s = forward + exposed(f.ep, f.busy, ep_share);
-  pass.backward_s = backward + exposed(b.ep + w.ep, b.busy + w.busy, ep_share);
-  pass.overlapped_s = dual ? fmax(forward + backward, f.ep + b.ep + w.ep) : pass.forward_s + pass.backward_s;
+  pass.forward_s = hypot(forward + exposed(f.ep, f.busy, ep_share, 0), host_f);
+  pass.backward_s = hypot(backward + exposed(b.ep + w.ep, back, ep_share, 0), host_b);
+  pass.overlapped_s = dual ? hypot(fmax(forward + backward, f.ep + b.ep + w.ep), host_f + host_b)
+                           : pass.forward_s + pass.backward_s;
   return pass;
-}
-
-static double pass_cost(const fc_bill *bill, const fc_train_plan *plan) {
-  return passes_of(bill, plan).overlapped_s;
 }
 
 /* --- once a step --- */
@@ -261,7 +325,7 @@ static data_parallel data_parallel_of(step *st, double params, double ranks, dou
   fc_bill bill = {0};
   fc_op op = {.dtype = FC_DTYPE_BF16, .ranks = ranks, .domain = fmax(1, st->layer.domain / stride)};
   double times = st->plan->zero >= 2 ? st->micro_batches : 1;
-  op.payload_bytes = 4 * params;
+  op.payload_bytes = (st->plan->bf16_gradients ? 2 : 4) * params;
   op.id = st->plan->zero >= 1 ? FC_OP_REDUCE_SCATTER : FC_OP_ALL_REDUCE;
   out.reduce_s = once(st, &bill, op, times);
   if (st->plan->zero == 0) return out;
@@ -271,22 +335,36 @@ static data_parallel data_parallel_of(step *st, double params, double ranks, dou
   return out;
 }
 
-/* Reduction hides behind the last micro-batch's backward, gathering behind the first one's forward; when they
- * recur every micro-batch (ZeRO-2, 3), behind all of them. */
+/* What is left of an exchange of t seconds that starts chunk by chunk: `window_s` of passes hides all but the
+ * last (or first) chunk's share, that chunk's own pass its own. */
+static double left_over(double t, double window_s, double pass_s, double chunks) {
+  return fmax(0, fmax(t - window_s, (t - pass_s) / chunks));
+}
+
+/* Reduction hides behind the last micro-batch's backward, gathering behind the first one's forward; with
+ * chunks (interleaved) behind those of a round of micro-batches, because a chunk is done with all of them
+ * before the next begins (Megatron-LM, overlap_grad_reduce and overlap_param_gather); when they recur every
+ * micro-batch (ZeRO-2, 3), behind all of them.  What hides takes compute units from the passes. */
 static double data_exposed_s(step *st, const rank_params *r, const fc_pipeline_pass *pass) {
-  data_parallel a = data_parallel_of(st, r->dense, r->dense_ranks, (double)st->plan->tp);
+  const fc_train_plan *p = st->plan;
+  data_parallel a = data_parallel_of(st, r->dense, r->dense_ranks, (double)p->tp);
   data_parallel b =
       data_parallel_of(st, r->experts, r->expert_ranks, st->layer.ep > 1 ? st->layer.ep : st->layer.tp);
   double reduce = a.reduce_s + b.reduce_s, gather = a.gather_s + b.gather_s;
-  double back = pass->backward_s * (st->plan->zero >= 2 ? st->micro_batches : 1);
-  double ahead = st->plan->zero == 3 ? st->micro_batches * pass->forward_s : pass->forward_s;
-  return fmax(0, reduce - back) + fmax(0, gather - ahead);
+  double chunks = p->schedule == FC_SCHEDULE_INTERLEAVED ? (double)p->virtual_stages : 1;
+  double round = ((chunks - 1) * (double)p->pp + 1) / chunks;
+  double back = (p->zero >= 2 ? st->micro_batches : round) * pass->backward_s;
+  double ahead = (p->zero == 3 ? st->micro_batches : round) * pass->forward_s;
+  double late =
+      p->serial_data ? reduce : left_over(reduce, back, p->zero >= 2 ? back : pass->backward_s, chunks);
+  double early = left_over(gather, ahead, p->zero == 3 ? ahead : pass->forward_s, chunks);
+  return late + early + setting_of(st, false).beside * (reduce - late + gather - early);
 }
 
 /* Activations to the next stage and gradients back, when the schedule does not hide them. */
 static double stage_hand_over_s(step *st) {
   const fc_train_plan *p = st->plan;
-  if (p->pp < 2 || p->schedule == FC_SCHEDULE_DUALPIPE || p->schedule == FC_SCHEDULE_INTERLEAVED) return 0;
+  if (p->pp < 2 || is_dual(p) || p->schedule == FC_SCHEDULE_INTERLEAVED) return 0;
   fc_bill bill = {0};
   fc_op op = {.id = FC_OP_SEND_RECV, .dtype = FC_DTYPE_BF16, .ranks = 2};
   op.payload_bytes = 2 * st->tokens * (double)st->model->hidden / (double)p->tp;
@@ -307,13 +385,46 @@ static double over_passes(const fc_bill *bill, fc_part part) {
   return bill->s[FC_PASS_FORWARD][part] + bill->s[FC_PASS_INPUT][part] + bill->s[FC_PASS_WEIGHT][part];
 }
 
+/* Stages of the model that one device holds, of as many as the README's PP counts. */
+static double stages_held(const fc_train_plan *plan) {
+  return plan->schedule == FC_SCHEDULE_DUALPIPEV ? 2 : 1;
+}
+
 /* Micro-batches' time without idling.  DualPipe pairs forwards with backwards except when filling and
- * draining: the middle ranks, which the bubble formula counts, run pp + 1 of each alone
- * (tests/unit/cost/test_pipeline.c replays deepseek-ai/DualPipe's dualpipe.py). */
+ * draining: the middle ranks, which the bubble formula counts, run PP + 1 of each alone, of the PP stages'
+ * size (sim/train/schedule.c replays it). */
 static double busy_s(const step *st, const fc_pipeline_pass *pass) {
-  double m = st->micro_batches, alone = m;
-  if (st->plan->schedule == FC_SCHEDULE_DUALPIPE) alone = fmin(m, (double)st->plan->pp + 1);
+  double m = st->micro_batches, alone = m, held = stages_held(st->plan);
+  if (is_dual(st->plan)) alone = fmin(m, ((double)st->plan->pp * held + 1) / held);
   return (m - alone) * pass->overlapped_s + alone * (pass->forward_s + pass->backward_s);
+}
+
+static double bubble_s(const fc_train_plan *plan, const fc_pipeline_pass *pass) {
+  double held = stages_held(plan);
+  return fc_pipeline_bubble_s(plan->schedule, (double)plan->pp * held, (double)plan->virtual_stages, pass) /
+         held;
+}
+
+static double hand_over_of(step *st, fc_pipeline_pass *pass) {
+  double hand_over = stage_hand_over_s(st);
+  pass->forward_s += 0.5 * hand_over;
+  pass->backward_s += 0.5 * hand_over;
+  pass->overlapped_s += hand_over;
+  return hand_over;
+}
+
+/* The parts of the pacing stage, all micro-batches; what is left of `busy` is communication. */
+static void parts_of(fc_train_step *out, const fc_bill *bill, double busy, double waiting) {
+  double m = out->micro_batches;
+  for (int k = 0; k < FC_PASS_COUNT; k++) out->launches += m * bill->calls[k];
+  out->attention_s = m * over_passes(bill, FC_PART_ATTENTION);
+  out->dense_s = m * over_passes(bill, FC_PART_DENSE);
+  out->experts_s = m * over_passes(bill, FC_PART_EXPERTS);
+  out->glue_s = m * over_passes(bill, FC_PART_GLUE);
+  out->head_s = m * over_passes(bill, FC_PART_HEAD);
+  out->launch_s = m * over_passes(bill, FC_PART_LAUNCH) + waiting;
+  out->comm_s = fmax(0, busy - (out->attention_s + out->dense_s + out->experts_s + out->glue_s + out->head_s +
+                                out->launch_s));
 }
 
 fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc_profile *profile,
@@ -327,29 +438,22 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   emit_kinds(&st);
 
   double cost[FC_KIND_COUNT];
-  for (int k = 0; k < FC_KIND_COUNT; k++) cost[k] = pass_cost(&st.bill[k], plan);
+  for (int k = 0; k < FC_KIND_COUNT; k++)
+    cost[k] = passes_of(&st.bill[k], plan, setting_of(&st, true)).overlapped_s;
   fc_stage stage = fc_stage_pacing(model, plan, cost);
   fc_bill bill;
   stage_bill(&bill, &st, &stage);
-  fc_pipeline_pass pass = passes_of(&bill, plan);
-  double hand_over = stage_hand_over_s(&st);
-  pass.forward_s += 0.5 * hand_over;
-  pass.backward_s += 0.5 * hand_over;
-  pass.overlapped_s += hand_over;
+  fc_pipeline_pass pass = passes_of(&bill, plan, setting_of(&st, true));
+  fc_pipeline_pass unwaited = passes_of(&bill, plan, setting_of(&st, false));
+  (void)hand_over_of(&st, &pass);
+  (void)hand_over_of(&st, &unwaited);
 
   rank_params params = params_of(&st);
-  double m = st.micro_batches, busy = busy_s(&st, &pass);
-  *out = (fc_train_step){.micro_batches = m, .pass = pass};
+  double busy = busy_s(&st, &pass);
+  *out = (fc_train_step){.micro_batches = st.micro_batches, .pass = pass};
   out->stage_layers = stage.count[FC_KIND_LAYER] + stage.count[FC_KIND_DENSE];
-  out->attention_s = m * over_passes(&bill, FC_PART_ATTENTION);
-  out->dense_s = m * over_passes(&bill, FC_PART_DENSE);
-  out->experts_s = m * over_passes(&bill, FC_PART_EXPERTS);
-  out->glue_s = m * over_passes(&bill, FC_PART_GLUE);
-  out->head_s = m * over_passes(&bill, FC_PART_HEAD);
-  out->launch_s = m * over_passes(&bill, FC_PART_LAUNCH);
-  out->comm_s = fmax(0, busy - (out->attention_s + out->dense_s + out->experts_s + out->glue_s + out->head_s +
-                                out->launch_s));
-  out->bubble_s = fc_pipeline_bubble_s(plan->schedule, (double)plan->pp, (double)plan->virtual_stages, &pass);
+  parts_of(out, &bill, busy, busy - busy_s(&st, &unwaited));
+  out->bubble_s = bubble_s(plan, &pass);
   out->data_s = data_exposed_s(&st, &params, &pass);
   out->optimizer_s = optimizer_s(&st, &params);
   out->host_s = profile->step_host_s;
@@ -363,4 +467,24 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   out->outside = meter.outside;
   out->substituted = meter.substituted;
   return isfinite(out->seconds) ? FC_OK : FC_E_DOMAIN;
+}
+
+fc_status fc_cost_train_kinds(fc_train_kinds *out, const fc_model *model, const fc_profile *profile,
+                              const fc_train_plan *plan) {
+  fc_status status = fc_train_plan_check(model, plan, NULL);
+  if (status != FC_OK) return status;
+  fc_meter meter;
+  fc_meter_init(&meter, profile);
+  step st;
+  step_init(&st, &meter, model, profile, plan);
+  emit_kinds(&st);
+  *out = (fc_train_kinds){.micro_batches = st.micro_batches, .expert_ranks = st.layer.ep};
+  static const fc_kind of[] = {FC_KIND_LAYER, FC_KIND_DENSE, FC_KIND_EMBEDDING, FC_KIND_HEAD, FC_KIND_MTP};
+  fc_pipeline_pass *to[] = {&out->layer, &out->dense, &out->embedding, &out->head, &out->mtp};
+  for (size_t i = 0; i < sizeof of / sizeof *of; i++)
+    *to[i] = passes_of(&st.bill[of[i]], plan, setting_of(&st, true));
+  out->hand_over_s = 0.5 * hand_over_of(&st, &(fc_pipeline_pass){0});
+  double experts = over_passes(&st.bill[FC_KIND_LAYER], FC_PART_EXPERTS);
+  out->expert_share = out->layer.overlapped_s > 0 ? fmin(1, experts / out->layer.overlapped_s) : 0;
+  return meter.missing ? FC_E_DOMAIN : FC_OK;
 }

@@ -33,6 +33,11 @@ int64_t fc_work_gang(const fc_work *work, int64_t want);
 /** Time between the ends of two checkpoints; 0: continuous; INFINITY: none. */
 double fc_work_period_s(const fc_work *work, int64_t gang);
 
+/* --- capacity.c --- */
+/** Fills the rows of the result, whose service and pool are set. */
+FC_NODISCARD
+fc_status fc_fleet_solve_capacities(fc_fleet *f);
+
 /* --- pool.c --- */
 FC_NODISCARD
 fc_status fc_pool_init(fc_fleet *f, size_t pool);

@@ -64,32 +64,25 @@ static void site_fill(fc_site *site, const fc_serve_capacity *c, const fc_reques
   site->efficiency = 1;
 }
 
-static fc_status plan_service(fc_fleet *f, size_t s, fc_capacity_row **row) {
+/* The answers of all pools to one service. */
+static fc_status take_capacities(fc_fleet *f, size_t s, fc_capacity_row **row) {
   const fc_service_def *def = &f->def->services[s];
   fc_service *service = &f->service[s];
   double total = def->request.input_tokens + def->request.output_tokens;
   service->flop_per_token = total > 0 ? request_flop(def->model, &def->request) / total : 0;
   bool any = false;
   const char *first_why = "no pool is listed";
-  for (size_t p = 0; p < f->def->n_pools; p++) {
-    if (!is_listed(def->pools, def->n_pools, p)) continue;
-    fc_capacity_row *r = (*row)++;
-    f->result->n_capacities++;
-    *r = (fc_capacity_row){.service = (int32_t)s, .pool = (int32_t)p};
-    fc_deployment deployment = def->deployment;
-    deployment.device_limit = f->pool[p].supply.peak;
-    fc_status st = fc_serve_capacity_solve(&r->capacity, def->model, f->def->pools[p].profile, &deployment,
-                                           &def->request, &def->slo, r->why);
-    fc_site *site = &service->site[p];
+  const fc_capacity_row *end = f->result->capacity + f->result->n_capacities;
+  for (; *row < end && (*row)->service == (int32_t)s; (*row)++) {
+    fc_capacity_row *r = *row;
+    fc_site *site = &service->site[r->pool];
     site->listed = true;
-    if (st == FC_E_INFEASIBLE || st == FC_E_DOMAIN) {
-      if (r->why[0] == '\0') (void)snprintf(r->why, sizeof r->why, "%s", fc_status_text(st));
+    if (!r->feasible) {
       if (first_why[0] == 'n') first_why = r->why;
       continue;
     }
-    if (st) return st;
-    r->feasible = site->feasible = any = true;
-    site_fill(site, &r->capacity, &def->request, &f->pool[p]);
+    site->feasible = any = true;
+    site_fill(site, &r->capacity, &def->request, &f->pool[r->pool]);
   }
   if (any || f->def->n_pools == 0 || def->tokens_per_s.n == 0) return FC_OK;
   if (f->why) (void)snprintf(f->why, 256, "service '%.60s': %.160s", def->name ? def->name : "", first_why);
@@ -100,15 +93,19 @@ fc_status fc_fleet_plan_services(fc_fleet *f) {
   size_t n = f->def->n_services * f->def->n_pools;
   f->result->capacity = calloc(n + 1, sizeof *f->result->capacity);
   if (!f->result->capacity) return FC_E_NOMEM;
+  for (size_t s = 0; s < f->def->n_services; s++)
+    for (size_t p = 0; p < f->def->n_pools; p++)
+      if (is_listed(f->def->services[s].pools, f->def->services[s].n_pools, p))
+        f->result->capacity[f->result->n_capacities++] =
+            (fc_capacity_row){.service = (int32_t)s, .pool = (int32_t)p};
+  fc_status st = fc_fleet_solve_capacities(f);
   fc_capacity_row *row = f->result->capacity;
-  for (size_t s = 0; s < f->def->n_services; s++) {
+  for (size_t s = 0; s < f->def->n_services && !st; s++) {
     f->service[s].level = clamp_level(f->def->services[s].priority);
     f->service[s].site = calloc(f->def->n_pools + 1, sizeof *f->service[s].site);
-    if (!f->service[s].site) return FC_E_NOMEM;
-    fc_status st = plan_service(f, s, &row);
-    if (st) return st;
+    st = f->service[s].site ? take_capacities(f, s, &row) : FC_E_NOMEM;
   }
-  return FC_OK;
+  return st;
 }
 
 /* --- jobs --- */

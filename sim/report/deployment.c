@@ -7,16 +7,19 @@
 /* The answers of a replica and of a training step behind the fleet's: serving.csv, training.csv. */
 
 void fc_report_serve_plan(char out[PLAN_TEXT], const fc_serve_plan *p) {
-  (void)snprintf(out, PLAN_TEXT, "tp%lld dp%lld ep%lld %s kv-%s%s", (long long)p->tp,
-                 (long long)p->attention_dp, (long long)p->ep, fc_dtype_text(p->gemm), fc_dtype_text(p->kv),
-                 p->two_batch_overlap ? " two-batch-overlap" : "");
+  char stages[24] = "";
+  if (p->pp > 1) (void)snprintf(stages, sizeof stages, " pp%lld", (long long)p->pp);
+  (void)snprintf(out, PLAN_TEXT, "tp%lld dp%lld ep%lld%s %s kv-%s%s", (long long)p->tp,
+                 (long long)p->attention_dp, (long long)p->ep, stages, fc_dtype_text(p->gemm),
+                 fc_dtype_text(p->kv), p->two_batch_overlap ? " two-batch-overlap" : "");
 }
 
 void fc_report_train_plan(char out[PLAN_TEXT], const fc_train_plan *p) {
   static const char *const schedule[] = {[FC_SCHEDULE_1F1B] = "1f1b",
                                          [FC_SCHEDULE_INTERLEAVED] = "interleaved",
                                          [FC_SCHEDULE_ZB1P] = "zb1p",
-                                         [FC_SCHEDULE_DUALPIPE] = "dualpipe"};
+                                         [FC_SCHEDULE_DUALPIPE] = "dualpipe",
+                                         [FC_SCHEDULE_DUALPIPEV] = "dualpipev"};
   static const char *const recompute[] = {
       [FC_RECOMPUTE_NONE] = "none", [FC_RECOMPUTE_SELECTIVE] = "selective", [FC_RECOMPUTE_FULL] = "full"};
   int64_t ranks = p->tp * p->pp * p->cp;
@@ -33,6 +36,21 @@ static void put_bool(table *t, bool yes) {
 
 static void put_blanks(table *t, int n) {
   while (n-- > 0) fc_table_text(t, "");
+}
+
+static void put_surface(table *t, const fc_capacity_surface *s) {
+  fc_table_int(t, s->runs);
+  fc_table_number(t, s->prefill_log_sd);
+  fc_table_number(t, s->decode_log_sd);
+  fc_table_number(t, s->closed_prefill_tokens_per_s);
+  fc_table_number(t, s->closed_decode_tokens_per_s);
+  fc_table_number(t, s->direct_ttft_s);
+  fc_table_number(t, s->direct_tpot_s);
+  fc_table_number(t, s->prefill_error);
+  fc_table_number(t, s->prefill_error_sd);
+  fc_table_number(t, s->decode_error);
+  fc_table_number(t, s->decode_error_sd);
+  fc_table_number(t, s->cut);
 }
 
 static void put_capacity(table *t, const fc_serve_capacity *c) {
@@ -57,13 +75,20 @@ static void put_capacity(table *t, const fc_serve_capacity *c) {
   fc_table_number(t, c->decode_log_sd);
   fc_table_text(t, c->prefill_limit ? c->prefill_limit : "");
   fc_table_text(t, c->decode_limit ? c->decode_limit : "");
+  if (c->surface.used)
+    put_surface(t, &c->surface);
+  else
+    put_blanks(t, 12);
 }
 
 void fc_report_serving_table(table *t, const fc_fleet_result *result) {
   fc_table_header(
       t, "service,pool,device,model,feasible,why,disaggregated,prefill_plan,decode_plan,prefill_devices,"
          "decode_devices,prefill_tokens_per_s,decode_tokens_per_s,ttft_s,tpot_s,decode_batch,kv_tokens,"
-         "prefill_utilisation,prefill_w,decode_w,prefill_log_sd,decode_log_sd,prefill_limit,decode_limit");
+         "prefill_utilisation,prefill_w,decode_w,prefill_log_sd,decode_log_sd,prefill_limit,decode_limit,"
+         "runs,prefill_surface_log_sd,decode_surface_log_sd,closed_prefill_tokens_per_s,"
+         "closed_decode_tokens_per_s,direct_ttft_s,direct_tpot_s,prefill_error,prefill_error_sd,decode_error,"
+         "decode_error_sd,cut");
   const fc_fleet_def *def = fc_fleet_result_def(result);
   const fc_capacity_row *row;
   size_t n = fc_fleet_capacities(result, &row);
@@ -79,7 +104,7 @@ void fc_report_serving_table(table *t, const fc_fleet_result *result) {
     if (row->feasible)
       put_capacity(t, &row->capacity);
     else
-      put_blanks(t, 18);
+      put_blanks(t, 30);
     fc_table_end_row(t);
   }
 }

@@ -2,6 +2,7 @@
 #include "manifest.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* Below the longest data folder that holds it; else as given. */
@@ -75,6 +76,11 @@ static void add_inputs(fc_text *out, const fc_input *input, const fc_report_opti
   }
 }
 
+/* A figure of a profile's kernel: thousands, and each profile is listed with its hash. */
+static bool is_of_kernel(const fc_input_source *s) {
+  return strncmp(s->path, "profile ", 8) == 0 && strstr(s->path, ": kernels[");
+}
+
 static void add_sources(fc_text *out, const fc_input *input, const fc_report_options *o) {
   size_t n = fc_input_n_uncertain(input);
   fc_text_add(out,
@@ -87,15 +93,18 @@ static void add_sources(fc_text *out, const fc_input *input, const fc_report_opt
     fc_text_printf(out, ", line: %zu}\n", u->at.line);
   }
   n = fc_input_n_sources(input);
-  fc_text_add(out, n ? "sources:\n" : "sources: []\n");
+  size_t told = 0;
   for (size_t i = 0; i < n; i++) {
     const fc_input_source *s = fc_input_source_at(input, i);
+    if (is_of_kernel(s)) continue;
+    if (!told++) fc_text_add(out, "# those of kernels: in the profiles among the inputs\nsources:\n");
     fc_text_add(out, "  - {");
     add_member(out, "path", s->path);
     add_member(out, ", value", s->value);
     add_member(out, ", source", s->source);
     fc_text_add(out, "}\n");
   }
+  if (!told) fc_text_add(out, "sources: []\n");
 }
 
 /* The dump as a literal block; `|2` because it may begin with blanks. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "measure.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,29 @@ fc_status fc_report_totals(totals *out, const fc_fleet_result *result, const per
   return FC_OK;
 }
 
+double fc_report_rate_log_sd(const fc_serve_capacity *c, bool prefill) {
+  double kernels = prefill ? c->prefill_log_sd : c->decode_log_sd,
+         surface = prefill ? c->surface.prefill_log_sd : c->surface.decode_log_sd;
+  return hypot(kernels, surface);
+}
+
+/* Devices for the same load, over those that there are, with the rates `z` spreads off. */
+static double need(const fc_fleet_result *result, size_t service, int32_t pool, double z) {
+  const fc_request_shape *r = &fc_fleet_result_def(result)->services[service].request;
+  const fc_capacity_row *row;
+  size_t n = fc_fleet_capacities(result, &row);
+  for (size_t i = 0; i < n; i++) {
+    if (row[i].service != (int32_t)service || row[i].pool != pool || !row[i].feasible) continue;
+    const fc_serve_capacity *c = &row[i].capacity;
+    double prefill = r->input_tokens * (1 - r->cache_hit) / c->prefill_tokens_per_s,
+           decode = r->output_tokens / c->decode_tokens_per_s;
+    double more = prefill * exp(-z * fc_report_rate_log_sd(c, true)) +
+                  decode * exp(-z * fc_report_rate_log_sd(c, false));
+    return isfinite(more) && prefill + decode > 0 ? more / (prefill + decode) : 1;
+  }
+  return 1;
+}
+
 service_totals fc_report_service(const fc_fleet_result *result, size_t service, size_t from, size_t to) {
   service_totals t = {0};
   for (size_t b = from; b < to; b++) {
@@ -102,11 +126,19 @@ service_totals fc_report_service(const fc_fleet_result *result, size_t service, 
   const fc_account *account;
   size_t n = fc_fleet_accounts(result, &account);
   const char *name = fc_fleet_result_def(result)->services[service].name;
-  double hours = 0;
-  for (size_t b = from; b < to; b++)
-    for (size_t a = 0; a < n; a++)
-      if (account[a].category == FC_CATEGORY_SERVING && strcmp(account[a].owner, name) == 0)
-        hours += fc_fleet_account_cell(result, a, b).device_s / s_per_h;
-  t.devices_mean = hours / fc_report_bucket_hours(result, from, to);
+  const double z = 1.6448536269514722; /* 5 % and 95 % */
+  double hours = 0, low = 0, high = 0;
+  for (size_t a = 0; a < n; a++) {
+    if (account[a].category != FC_CATEGORY_SERVING || strcmp(account[a].owner, name) != 0) continue;
+    double here = 0;
+    for (size_t b = from; b < to; b++) here += fc_fleet_account_cell(result, a, b).device_s / s_per_h;
+    hours += here;
+    low += here * need(result, service, account[a].pool, z);
+    high += here * need(result, service, account[a].pool, -z);
+  }
+  double span = fc_report_bucket_hours(result, from, to);
+  t.devices_mean = hours / span;
+  t.devices_low = low / span;
+  t.devices_high = high / span;
   return t;
 }

@@ -73,10 +73,15 @@ typedef struct {
 FC_NODISCARD
 fc_status fc_report_totals(totals *out, const fc_fleet_result *result, const period *p);
 
-/* One service over a period. */
+/* One service over a period.  devices_low, _high: the mean with the rates' spread at its 95 % and 5 %
+ * quantiles, as if devices followed the rates and kernels erred alike everywhere. */
 typedef struct {
   double tokens_in, tokens_served, tokens_dropped, tokens_queued, devices_mean, devices_peak;
+  double devices_low, devices_high;
 } service_totals;
+
+/* Spread of ln(rate) of a phase: kernels and surface. */
+double fc_report_rate_log_sd(const fc_serve_capacity *c, bool prefill);
 
 service_totals fc_report_service(const fc_fleet_result *result, size_t service, size_t from, size_t to);
 

@@ -23,14 +23,28 @@ static measure owned(const fc_fleet_result *result, const totals *sums, const ch
   return m;
 }
 
+/* "18-49 k" */
+static void put_range(sheet *g, double low, double high) {
+  static const char prefix[] = " kMGTPE";
+  size_t power = 0;
+  for (; high >= 1000 && power + 2 < sizeof prefix; power++) {
+    low /= 1000;
+    high /= 1000;
+  }
+  int digits = high < 9.95 ? 1 : 0;
+  fc_sheet_cell(g, "%.*f-%.*f %c", digits, low, digits, high, prefix[power]);
+}
+
 void fc_page_tokens(fc_text *out, const fc_fleet_result *result, const totals *sums) {
-  static const char *const names[] = {"service", "asked",        "served",       "dropped",    "queued",
-                                      "devices", "peak devices", "tokens/dev-s", "rent $/Mtok"};
+  static const char *const names[] = {"service", "asked", "served", "dropped",   "queued",
+                                      "devices", "90 %",  "peak",   "tok/dev-s", "$/Mtok"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
   if (def->n_services == 0) return;
-  fc_text_add(out, "\nTOKENS, whole run (input with cached + output; queued: at the end; devices: mean)\n");
+  fc_text_add(
+      out,
+      "\nTOKENS, whole run (input with cached + output; queued: at the end; devices: mean, 90 %; rent)\n");
   sheet g;
-  head(&g, "lrrrrrrrr", names);
+  head(&g, "lrrrrrrrrr", names);
   for (size_t i = 0; i < def->n_services; i++) {
     service_totals t = fc_report_service(result, i, 0, fc_fleet_buckets(result));
     measure m = owned(result, sums, def->services[i].name, FC_CATEGORY_SERVING);
@@ -41,6 +55,7 @@ void fc_page_tokens(fc_text *out, const fc_fleet_result *result, const totals *s
     fc_sheet_cell(&g, "%.2f %%", t.tokens_in > 0 ? 100 * t.tokens_dropped / t.tokens_in : 0);
     fc_sheet_si(&g, t.tokens_queued);
     fc_sheet_si(&g, t.devices_mean);
+    put_range(&g, t.devices_low, t.devices_high);
     fc_sheet_si(&g, t.devices_peak);
     if (seconds > 0)
       fc_sheet_si(&g, t.tokens_served / seconds);
@@ -63,14 +78,19 @@ static void put_time(sheet *g, double s) {
     fc_sheet_cell(g, "%.2f s", s);
 }
 
-/* One standard deviation of a logarithm, as a share. */
+/* Standard deviations of logarithms, as shares. */
 static void put_spread(sheet *g, double log_sd) {
   fc_sheet_cell(g, "%.0f %%", 100 * expm1(log_sd));
+}
+
+static void put_spreads(sheet *g, double prefill, double decode) {
+  fc_sheet_cell(g, "%.0f, %.0f %%", 100 * expm1(prefill), 100 * expm1(decode));
 }
 
 /* What binds, short enough for a row of the page. */
 static const char *limit_word(const char *limit) {
   if (!limit) return "-";
+  if (strcmp(limit, "KV cache") == 0) return "KV";
   return strcmp(limit, "utilisation") == 0 ? "load" : limit;
 }
 
@@ -80,7 +100,7 @@ static void put_capacity(sheet *g, const fc_fleet_def *def, const fc_capacity_ro
   fc_sheet_cell(g, "%.14s", def->pools[row->pool].name);
   fc_sheet_si(g, c->prefill_tokens_per_s);
   fc_sheet_si(g, c->decode_tokens_per_s);
-  put_spread(g, fmax(c->prefill_log_sd, c->decode_log_sd));
+  put_spreads(g, fc_report_rate_log_sd(c, true), fc_report_rate_log_sd(c, false));
   put_time(g, c->ttft_s);
   put_time(g, c->tpot_s);
   fc_sheet_cell(g, "%.*f", c->decode_batch < 99.95 ? 1 : 0, c->decode_batch);
@@ -121,6 +141,44 @@ static bool is_used(const fc_fleet_result *result, const totals *sums, const fc_
   return false;
 }
 
+/* "-12 %" of a ratio's logarithm. */
+static void put_ratio(sheet *g, double log_ratio) {
+  fc_sheet_cell(g, "%+.1f %%", 100 * expm1(log_ratio));
+}
+
+static bool is_simulated(const fc_fleet_result *result, const totals *sums, const fc_capacity_row *row) {
+  return row->feasible && row->capacity.surface.used && is_used(result, sums, row);
+}
+
+/* The surface beside the formulas and beside a simulation of its own answer. */
+static void add_simulated(fc_text *out, const fc_fleet_result *result, const totals *sums) {
+  static const char *const names[] = {"service", "pool",       "runs",   "pre closed", "direct",
+                                      "+-",      "dec closed", "direct", "+-"};
+  const fc_fleet_def *def = fc_fleet_result_def(result);
+  const fc_capacity_row *row;
+  size_t n = fc_fleet_capacities(result, &row), shown = 0;
+  for (size_t i = 0; i < n; i++) shown += is_simulated(result, sums, &row[i]);
+  if (!shown) return;
+  fc_text_add(out, "simulated: these rates over the closed form's, and over a direct run's with other random "
+                   "numbers\n");
+  sheet g;
+  head(&g, "llrrrrrrr", names);
+  for (size_t i = 0; i < n; i++) {
+    if (!is_simulated(result, sums, &row[i])) continue;
+    const fc_serve_capacity *c = &row[i].capacity;
+    fc_sheet_cell(&g, "%.18s", def->services[row[i].service].name);
+    fc_sheet_cell(&g, "%.14s", def->pools[row[i].pool].name);
+    fc_sheet_cell(&g, "%lld", (long long)c->surface.runs);
+    put_ratio(&g, log(c->prefill_tokens_per_s / c->surface.closed_prefill_tokens_per_s));
+    put_ratio(&g, c->surface.prefill_error);
+    fc_sheet_cell(&g, "%.1f %%", 196 * hypot(c->surface.prefill_error_sd, c->surface.prefill_log_sd));
+    put_ratio(&g, log(c->decode_tokens_per_s / c->surface.closed_decode_tokens_per_s));
+    put_ratio(&g, c->surface.decode_error);
+    fc_sheet_cell(&g, "%.1f %%", 196 * hypot(c->surface.decode_error_sd, c->surface.decode_log_sd));
+  }
+  fc_sheet_print(&g, out);
+}
+
 void fc_page_serving(fc_text *out, const fc_fleet_result *result, const totals *sums) {
   static const char *const names[] = {"service", "pool", "prefill/s", "decode/s", "sd",
                                       "TTFT",    "TPOT", "batch",     "bound by"};
@@ -136,6 +194,7 @@ void fc_page_serving(fc_text *out, const fc_fleet_result *result, const totals *
   for (size_t i = 0; i < n; i++)
     if (row[i].feasible && is_used(result, sums, &row[i])) put_capacity(&g, def, &row[i]);
   fc_sheet_print(&g, out);
+  add_simulated(out, result, sums);
   fc_text_add(out, "plans, after the devices of an instance:\n");
   for (size_t i = 0; i < n; i++)
     if (!row[i].feasible)

@@ -5,9 +5,36 @@
 
 #include <fleetcast/report/plan.h>
 
+#include "engine.h"
 #include "sheet.h"
 
 enum { FRONT_MOST = 24 };
+
+/* Devices whose iterations are composed alike share a line. */
+static void add_engines(fc_text *out, const fc_plan_answer *a) {
+  char text[ENGINE_TEXT], other[ENGINE_TEXT], line[ENGINE_TEXT + 1024];
+  bool sparse = a->def->model->moe.experts > 0;
+  for (size_t i = 0; i < a->search->n_devices; i++) {
+    bool told = false;
+    size_t n = 0;
+    fc_report_operators(text, &a->views[i], sparse);
+    for (size_t k = 0; k < a->search->n_devices; k++) {
+      fc_report_operators(other, &a->views[k], sparse);
+      if (strcmp(text, other) != 0) continue;
+      if (k < i) told = true;
+      n += (size_t)snprintf(line + n, n < 512 ? 512 - n : 0, "%s%.48s", n ? ", " : "",
+                            a->search->devices[k].name);
+      if (n > 500) n = 500;
+    }
+    if (told) continue;
+    (void)snprintf(line + n, sizeof line - n, ": %s", text);
+    fc_report_wrap(out, 0, line);
+  }
+  if (a->search->n_devices) {
+    fc_report_overheads(text, &a->views[0]);
+    fc_report_wrap(out, 0, text);
+  }
+}
 
 static void add_head(fc_text *out, const fc_plan_answer *a) {
   const fc_plan_def *d = a->def;
@@ -20,8 +47,8 @@ static void add_head(fc_text *out, const fc_plan_answer *a) {
                  d->model->name, a->result->input_mean, a->result->output_mean, which, slo->ttft_s,
                  1e3 * slo->tpot_s);
   if (a->search->rate_per_s > 0) fc_text_printf(out, "; %.4g requests/s", a->search->rate_per_s);
-  fc_text_printf(out, "; %s, %s; seed %" PRIu64 "\n",
-                 a->search->engine ? a->search->engine->name : "no engine", a->search->policy.name, a->seed);
+  fc_text_printf(out, "; scheduler of %s; seed %" PRIu64 "\n", a->search->policy.name, a->seed);
+  if (a->views) add_engines(out, a);
 }
 
 static void add_named(fc_text *out, const char *title, const fc_search_candidate *c) {
@@ -33,24 +60,29 @@ static void add_named(fc_text *out, const char *title, const fc_search_candidate
 }
 
 static void head_row(sheet *g) {
-  static const char *const head[] = {"deployment", "tp",  "dp", "ep",     "batch",   "budget",
-                                     "devices",    "$/M", "+-", "TTFT s", "TPOT ms", "tok/s/dev"};
+  static const char *const head[] = {"deployment", "plan", "batch",  "budget",  "devices",
+                                     "$/M",        "95 %", "TTFT s", "TPOT ms", "tok/s/dev"};
   for (size_t i = 0; i < sizeof head / sizeof *head; i++) fc_sheet_cell(g, "%s", head[i]);
 }
 
+static void degrees(char out[48], const fc_serve_plan *p) {
+  size_t n = (size_t)snprintf(out, 48, "tp%lld", (long long)p->tp);
+  if (p->attention_dp > 1) n += (size_t)snprintf(out + n, 48 - n, " dp%lld", (long long)p->attention_dp);
+  if (p->ep > 1) n += (size_t)snprintf(out + n, 48 - n, " ep%lld", (long long)p->ep);
+  if (p->pp > 1) (void)snprintf(out + n, 48 - n, " pp%lld", (long long)p->pp);
+}
+
 static void row(sheet *g, const fc_plan_answer *a, const fc_search_candidate *c) {
+  char plan[48], most[24] = "?";
+  degrees(plan, &c->plan);
+  if (c->rate_low > 0) (void)snprintf(most, sizeof most, "%.4f", c->usd_most);
   fc_sheet_cell(g, "%.0f x %lld %.20s", c->instances, (long long)c->plan.devices, c->device);
-  fc_sheet_cell(g, "%lld", (long long)c->plan.tp);
-  fc_sheet_cell(g, "%lld", (long long)c->plan.attention_dp);
-  fc_sheet_cell(g, "%lld", (long long)c->plan.ep);
+  fc_sheet_cell(g, "%.38s", plan);
   fc_sheet_cell(g, "%lld", (long long)c->max_batch);
   fc_sheet_cell(g, "%lld", (long long)c->token_budget);
   fc_sheet_cell(g, "%.0f", c->devices);
   fc_sheet_cell(g, "%.4f", c->usd_per_mtok);
-  if (c->rate_low > 0)
-    fc_sheet_cell(g, "%.4f", 0.5 * (c->usd_high - c->usd_low));
-  else
-    fc_sheet_cell(g, "?");
+  fc_sheet_cell(g, "%.4f-%.12s", c->usd_least, most);
   fc_sheet_cell(g, "%.3f", c->at.ttft_s);
   fc_sheet_cell(g, "%.2f", 1e3 * c->at.tpot_s);
   fc_sheet_cell(g, "%.0f", c->at.rate_per_s * a->result->output_mean / (double)c->plan.devices);
@@ -79,7 +111,7 @@ static void add_front(fc_text *out, const fc_plan_answer *a) {
   const fc_search_result *r = a->result;
   fc_text_add(out, "\nPARETO FRONT: nothing simulated is both cheaper and faster a token\n");
   sheet g;
-  fc_sheet_init(&g, "lrrrrrrrrrrr");
+  fc_sheet_init(&g, "llrrrrrrrr");
   head_row(&g);
   int rows = 0;
   for (size_t i = 0; i < r->n_met && rows < FRONT_MOST; i++) {
@@ -93,14 +125,8 @@ static void add_front(fc_text *out, const fc_plan_answer *a) {
 static void add_counts(fc_text *out, const fc_plan_answer *a) {
   const fc_search_result *r = a->result;
   fc_text_printf(out, "\nCANDIDATES: %zu, %zu of them simulated\n", r->n, r->n_simulated);
-  sheet g;
-  fc_sheet_init(&g, "rl");
-  for (int i = 0; i < FC_SEARCH_STATES; i++) {
-    if (!r->count[i]) continue;
-    fc_sheet_cell(&g, "%zu", r->count[i]);
-    fc_sheet_cell(&g, "%.39s", fc_search_state_text((fc_search_state)i));
-  }
-  fc_sheet_print(&g, out);
+  for (int i = 0; i < FC_SEARCH_STATES; i++)
+    if (r->count[i]) fc_text_printf(out, "%5zu  %s\n", r->count[i], fc_search_state_text((fc_search_state)i));
   if (r->undivided) fc_text_printf(out, "%zu plans do not divide the model.\n", r->undivided);
   if (!r->n_met) return;
   char line[256];

@@ -5,6 +5,7 @@
 
 #include <fleetcast/report/plan.h>
 
+#include "engine.h"
 #include "folder.h"
 #include "manifest.h"
 
@@ -24,6 +25,7 @@ static void add_plan(table *t, const fc_search_candidate *c) {
   fc_table_int(t, (long long)c->plan.tp);
   fc_table_int(t, (long long)c->plan.attention_dp);
   fc_table_int(t, (long long)c->plan.ep);
+  fc_table_int(t, (long long)fc_serve_stages(&c->plan));
   fc_table_text(t, fc_dtype_text(c->plan.gemm));
   fc_table_text(t, fc_dtype_text(c->plan.kv));
   fc_table_int(t, c->plan.two_batch_overlap);
@@ -32,15 +34,16 @@ static void add_plan(table *t, const fc_search_candidate *c) {
 }
 
 #define PLAN_COLUMNS                                                                                         \
-  "device,usd_per_device_h,instance_devices,tp,attention_dp,ep,gemm,kv,two_batch_overlap,max_batch,token_"   \
+  "device,usd_per_device_h,instance_devices,tp,attention_dp,ep,pp,gemm,kv,two_batch_overlap,max_batch,"      \
+  "token_"                                                                                                   \
   "budget"
 
 static void plans_table(table *t, const fc_plan_answer *a) {
-  fc_table_header(t,
-                  "state," PLAN_COLUMNS
-                  ",kv_tokens,instances,devices,usd_per_mtok,usd_low,usd_high,usd_full,rate_per_s,"
-                  "rate_low_per_s,rate_high_per_s,ttft_s,ttft_half_s,tpot_s,tpot_half_s,batch_mean,kv_share,"
-                  "preempted,log_sd,binds,bound_rate_per_s,bound_usd_per_mtok,front,why");
+  fc_table_header(
+      t, "state," PLAN_COLUMNS
+         ",kv_tokens,instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,usd_full,rate_per_s,"
+         "rate_low_per_s,rate_high_per_s,ttft_s,ttft_half_s,tpot_s,tpot_half_s,batch_mean,kv_share,"
+         "preempted,log_sd,binds,bound_rate_per_s,bound_usd_per_mtok,front,why");
   for (size_t i = 0; i < a->result->n; i++) {
     const fc_search_candidate *c = &a->result->candidate[i];
     bool met = c->state == FC_SEARCH_MET, run = met || c->state == FC_SEARCH_MISSED,
@@ -53,6 +56,8 @@ static void plans_table(table *t, const fc_plan_answer *a) {
     number_if(t, met, c->usd_per_mtok);
     number_if(t, met, c->usd_low);
     number_if(t, met && isfinite(c->usd_high), c->usd_high);
+    number_if(t, met, c->usd_least);
+    number_if(t, met && isfinite(c->usd_most), c->usd_most);
     number_if(t, met, c->usd_full);
     number_if(t, run, c->at.rate_per_s);
     number_if(t, met, c->rate_low);
@@ -75,8 +80,9 @@ static void plans_table(table *t, const fc_plan_answer *a) {
 }
 
 static void pareto_table(table *t, const fc_plan_answer *a) {
-  fc_table_header(t, PLAN_COLUMNS ",instances,devices,usd_per_mtok,usd_low,usd_high,ttft_s,tpot_s,"
-                                  "tokens_per_s_user,tokens_per_s_device");
+  fc_table_header(t, PLAN_COLUMNS
+                  ",instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,ttft_s,tpot_s,"
+                  "tokens_per_s_user,tokens_per_s_device");
   for (size_t i = 0; i < a->result->n_met; i++) {
     const fc_search_candidate *c = &a->result->candidate[i];
     if (!c->front) continue;
@@ -86,6 +92,8 @@ static void pareto_table(table *t, const fc_plan_answer *a) {
     fc_table_number(t, c->usd_per_mtok);
     fc_table_number(t, c->usd_low);
     number_if(t, isfinite(c->usd_high), c->usd_high);
+    fc_table_number(t, c->usd_least);
+    number_if(t, isfinite(c->usd_most), c->usd_most);
     fc_table_number(t, c->at.ttft_s);
     fc_table_number(t, c->at.tpot_s);
     fc_table_number(t, 1 / c->at.tpot_s);
@@ -107,6 +115,11 @@ static fc_status manifest(table *t, const table *tables, const char *folder, con
   fc_report_manifest_pair(&text, "plan", a->def->name);
   fc_report_manifest_pair(&text, "question", a->def->question);
   fc_report_manifest_asked(&text, o);
+  for (size_t i = 0; a->views && i < a->search->n_devices; i++) {
+    char key[32];
+    (void)snprintf(key, sizeof key, "engine_%zu", i + 1);
+    fc_report_manifest_engine(&text, key, &a->views[i]);
+  }
   fc_report_manifest_pair(&text, "answer", a->result->answer);
   fc_status status = fc_report_manifest_files(&text, input, o, tables, TABLES);
   if (status == FC_OK) status = fc_table_open(t, folder, FC_FOLDER_MANIFEST);

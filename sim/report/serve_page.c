@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine.h"
 #include "serve_tables.h"
 #include "sheet.h"
 
@@ -41,6 +42,7 @@ static void add_head(fc_text *out, const fc_serve_answer *a) {
   } else {
     add_instance(out, "plan", &d->plan, &d->engine.scheduler);
   }
+  if (a->view) fc_report_engine(out, a->view, d->model->moe.experts > 0);
 }
 
 /* "12.3", three digits or so. */
@@ -313,11 +315,11 @@ static void add_verdict(fc_text *out, const fc_serve_answer *a) {
                      "latency above:\nwhat this run shows is its throughput, not a latency\n");
     break;
   }
-  fc_text_printf(
-      out,
-      "systematic: step time known to %.0f %% (decode), %.0f %% (prompts), one standard deviation of "
-      "the profile;\n            the intervals above do not contain it\n",
-      100 * expm1(a->decode_log_sd), 100 * expm1(a->prefill_log_sd));
+  fc_text_printf(out,
+                 "systematic: step time known to %.0f %% (decode), %.0f %% (prompts), one standard deviation "
+                 "(%s);\n            the intervals above do not contain it\n",
+                 100 * expm1(a->decode_log_sd), 100 * expm1(a->prefill_log_sd),
+                 a->view && a->view->measured ? "docs/validate.md" : "of the profile");
   fc_text_add(
       out, "TTFT: first token - arrival; TPOT: (last - first token) / (output - 1); ITL: each gap between "
            "tokens;\nE2E: last token - arrival; as vLLM's and SGLang's benchmark clients; docs/serve.md\n");

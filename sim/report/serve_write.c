@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine.h"
 #include "folder.h"
 #include "manifest.h"
 #include "serve_tables.h"
@@ -103,6 +104,8 @@ static void add_head(fc_text *out, const fc_serve_answer *a, const fc_report_opt
   fc_report_manifest_pair(out, "serve", a->def->name);
   fc_report_manifest_pair(out, "question", a->def->question);
   fc_report_manifest_asked(out, o);
+  if (a->view) fc_report_manifest_engine(out, "engine", a->view);
+  if (a->prefill_view) fc_report_manifest_engine(out, "prefill_engine", a->prefill_view);
   fc_report_manifest_pair(out, "verdict", fc_serve_verdict_text(a->verdict));
   if (!a->trace) return;
   fc_text_add(out, "trace: {path: ");

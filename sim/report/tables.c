@@ -46,6 +46,8 @@ static void put_service(series *s, const char *service, const service_totals *t)
   put(s, "", serving, service, "tokens_dropped", t->tokens_dropped, "tokens");
   put(s, "", serving, service, "tokens_queued", t->tokens_queued, "tokens");
   put(s, "", serving, service, "devices_mean", t->devices_mean, "devices");
+  put(s, "", serving, service, "devices_low", t->devices_low, "devices");
+  put(s, "", serving, service, "devices_high", t->devices_high, "devices");
   put(s, "", serving, service, "devices_peak", t->devices_peak, "devices");
 }
 
@@ -144,6 +146,8 @@ static void put_period(table *t, const fc_fleet_result *result, const period *p,
     put_total(&r, "tokens_dropped", s.tokens_dropped, "tokens");
     put_total(&r, "tokens_queued", s.tokens_queued, "tokens");
     put_total(&r, "devices_mean", s.devices_mean, "devices");
+    put_total(&r, "devices_low", s.devices_low, "devices");
+    put_total(&r, "devices_high", s.devices_high, "devices");
     put_total(&r, "devices_peak", s.devices_peak, "devices");
   }
   const fc_account *account;

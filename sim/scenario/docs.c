@@ -5,7 +5,7 @@
 
 /* docs/input.md: the language in a page, then one table a mapping, from the tables that drive the parser. */
 
-enum { SCHEMAS_MAX = 64 };
+enum { SCHEMAS_MAX = 128 };
 
 static const char *const introduction =
     "# Input files\n"
@@ -15,7 +15,7 @@ static const char *const introduction =
     "\n"
     "All input is YAML: UTF-8, one document a file, no anchors, aliases, tags or merge keys, no key twice, "
     "at most 16 MiB.\n"
-    "A file says what it is by `kind`: `device`, `model`, `profile`, `shape`, `scenario`, `serve` or `plan`. "
+    "A file says what it is by `kind`: `device`, `model`, `profile`, `shape`, `scenario`, `serve`, `plan` or `train`. "
     "Whatever is "
     "wrong is told as\n"
     "`file:line:column: error: …`, up to 32 at a time; `fleetcast check FILE…` does nothing else. `fleetcast "

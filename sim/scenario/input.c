@@ -15,7 +15,7 @@
 /* --- kinds --- */
 
 static const char *const kind_words[] = {"any",   "device",   "model", "profile",
-                                         "shape", "scenario", "serve", "plan"};
+                                         "shape", "scenario", "serve", "plan",   "train"};
 
 const char *fc_input_kind_text(fc_input_kind kind) {
   return kind_words[kind];
@@ -26,7 +26,7 @@ const fc_schema *fc_schema_of(fc_input_kind kind) {
       [FC_INPUT_DEVICE] = &fc_schema_device,     [FC_INPUT_MODEL] = &fc_schema_model,
       [FC_INPUT_PROFILE] = &fc_schema_profile,   [FC_INPUT_SHAPE] = &fc_schema_shape,
       [FC_INPUT_SCENARIO] = &fc_schema_scenario, [FC_INPUT_SERVE] = &fc_schema_serve,
-      [FC_INPUT_PLAN] = &fc_schema_plan};
+      [FC_INPUT_PLAN] = &fc_schema_plan,         [FC_INPUT_TRAIN] = &fc_schema_train};
   FC_ASSERT(schema[kind]);
   return schema[kind];
 }
@@ -92,7 +92,7 @@ static fc_status take_kind(fc_input *input, fc_node *root, fc_input_kind expect,
       return fc_diag_error(input->diags, node->source, node->at, "'kind' = '%.40s'; did you mean '%s'?",
                            node->text, near);
     return fc_diag_error(input->diags, node->source, node->at,
-                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario, serve",
+                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario, serve, plan, train",
                          node->text);
   }
   if (expect != FC_INPUT_ANY && *kind != expect)
@@ -385,6 +385,10 @@ const fc_serve_def *fc_input_serve(const fc_input *input) {
 
 const fc_plan_def *fc_input_plan(const fc_input *input) {
   return object_if(input, FC_INPUT_PLAN);
+}
+
+const fc_train_def *fc_input_train(const fc_input *input) {
+  return object_if(input, FC_INPUT_TRAIN);
 }
 
 size_t fc_input_n_files(const fc_input *input) {

@@ -30,6 +30,23 @@ static const fc_field request_fields[] = {
      .example = "1211 tokens",
      .help = "Mean number of tokens generated, reasoning included."},
     CACHE_HIT,
+    {.key = "input_cv",
+     .kind = FC_FIELD_NUMBER,
+     AT(input_cv),
+     .min = 0,
+     .max = 4,
+     .def = "0.96",
+     .example = "0.96",
+     .help = "Standard deviation over mean of the prompt, log-normal; 0: all alike (default: Azure's "
+             "conversation trace)."},
+    {.key = "output_cv",
+     .kind = FC_FIELD_NUMBER,
+     AT(output_cv),
+     .min = 0,
+     .max = 4,
+     .def = "0.77",
+     .example = "0.77",
+     .help = "The same of the tokens generated."},
 };
 const fc_schema fc_schema_request = {"request",
                                      "Mean lengths of a request.",
@@ -105,7 +122,7 @@ static const fc_field serve_plan_fields[] = {
      .min = 1,
      .max = 1e6,
      .example = "32",
-     .help = "Devices of one instance, tp times attention_dp; absent: that product."},
+     .help = "Devices of one instance, tp times attention_dp times pp; absent: that product."},
     {.key = "tp",
      .kind = FC_FIELD_COUNT,
      AT(tp),
@@ -128,6 +145,13 @@ static const fc_field serve_plan_fields[] = {
      .example = "32",
      .help = "Expert parallelism, 1: experts are split by tp; absent: all devices where attention is "
              "data-parallel, else 1."},
+    {.key = "pp",
+     .kind = FC_FIELD_COUNT,
+     AT(pp),
+     .min = 1,
+     .max = 1024,
+     .example = "2",
+     .help = "Pipeline stages, each with a share of the layers; kinds serve and plan alone; absent: 1."},
     {.key = "gemm",
      .kind = FC_FIELD_ENUM,
      AT(gemm),
@@ -162,9 +186,11 @@ static const fc_field serve_plan_fields[] = {
 
 static void check_serve_plan(fc_reader *r, void *object, const fc_node *map) {
   const fc_serve_plan *p = object;
-  if (p->devices && p->tp && p->attention_dp && p->devices != p->tp * p->attention_dp)
-    (void)fc_reader_error(r, fc_node_find(map, "devices"), "'devices' = %lld is not tp x attention_dp = %lld",
-                          (long long)p->devices, (long long)(p->tp * p->attention_dp));
+  int64_t product = p->tp * p->attention_dp * fc_serve_stages(p);
+  if (p->devices && p->tp && p->attention_dp && p->devices != product)
+    (void)fc_reader_error(r, fc_node_find(map, "devices"),
+                          "'devices' = %lld is not tp x attention_dp%s = %lld", (long long)p->devices,
+                          p->pp > 1 ? " x pp" : "", (long long)product);
   if (p->devices && p->ep > p->devices)
     (void)fc_reader_error(r, fc_node_find(map, "ep"), "'ep' = %lld is above 'devices' = %lld",
                           (long long)p->ep, (long long)p->devices);
@@ -181,7 +207,7 @@ const fc_schema fc_schema_serve_plan = {
 /* 0 is "chosen" in every field: a plan that says nothing is as good as none. */
 static bool says_something(const fc_serve_plan *p) {
   return p->devices || p->tp || p->attention_dp || p->ep || p->gemm || p->kv || p->expert_imbalance > 0 ||
-         p->two_batch_overlap || p->memory_fraction > 0;
+         p->two_batch_overlap || p->memory_fraction > 0 || p->pp;
 }
 
 static bool has_prefill(const void *object) {
@@ -245,7 +271,11 @@ void fc_check_deployment(fc_reader *r, fc_deployment *d, const fc_node *map) {
 #define DEGREE(name, high, words)                                                                            \
   { .key = #name, .kind = FC_FIELD_COUNT, AT(name), .min = 1, .max = (high), .example = "8", .help = (words) }
 
-static const char *const schedule_words[] = {"1f1b", "interleaved", "zb1p", "dualpipe"};
+#define FLAG(name, words)                                                                                    \
+  { .key = #name, .kind = FC_FIELD_BOOL, AT(name), .def = "false", .help = (words) }
+
+static const char *const schedule_words[] = {"1f1b", "interleaved", "zb1p", "dualpipe", "dualpipev"};
+static const char *const launch_words[] = {"graph", "partial", "eager"};
 static const char *const recompute_words[] = {"none", "selective", "full"};
 
 static const fc_field train_plan_fields[] = {
@@ -275,7 +305,7 @@ static const fc_field train_plan_fields[] = {
      .kind = FC_FIELD_ENUM,
      AT(schedule),
      .words = schedule_words,
-     .n_words = 4,
+     .n_words = 5,
      .def = "1f1b",
      .help = "Pipeline schedule."},
     {.key = "recompute",
@@ -306,6 +336,18 @@ static const fc_field train_plan_fields[] = {
      .max = 1,
      .example = "0.8",
      .help = "Share of communication hidden behind compute where the schedule allows; absent or 0: 0.8."},
+    {.key = "launch",
+     .kind = FC_FIELD_ENUM,
+     AT(launch),
+     .words = launch_words,
+     .n_words = 3,
+     .def = "graph",
+     .help = "Kernels captured in graphs; attention and router captured; one by one from the host."},
+    FLAG(tensor_scales, "8-bit operands carry one scale a tensor, not one a block."),
+    FLAG(bf16_dispatch, "Tokens travel to their experts in BF16 also where these compute in 8 bits."),
+    FLAG(bf16_gradients, "Gradients are kept and reduced in BF16, not FP32."),
+    FLAG(serial_data, "The data-parallel exchange starts when the last backward has ended."),
+    FLAG(unfused_attention, "Attention scores are written to memory, as before FlashAttention."),
 };
 const fc_schema fc_schema_train_plan = {"training plan",       "How a training run is laid over its devices.",
                                         sizeof(fc_train_plan), FC_COUNT_OF(train_plan_fields),

@@ -7,6 +7,7 @@
 #include "input.h"
 #include "reader.h"
 #include "tables_plan.h"
+#include "tables_serve.h"
 
 /* Kind plan: which deployment is the cheapest. */
 
@@ -50,6 +51,14 @@ static const fc_field device_fields[] = {
      .max = 1024,
      .example = "8",
      .help = "Devices of an instance at most; absent: a scale-up domain, but 16 at least."},
+    {.key = "stages",
+     .kind = FC_FIELD_COUNT,
+     AT(stages_max),
+     .min = 1,
+     .max = 64,
+     .def = "1",
+     .example = "4",
+     .help = "Pipeline stages at most, tried by powers of two."},
     {.key = "plan",
      .kind = FC_FIELD_STRUCT,
      AT(wish),
@@ -59,22 +68,13 @@ static const fc_field device_fields[] = {
 
 static void check_device(fc_reader *r, void *object, const fc_node *map) {
   fc_plan_device *d = object;
-  const fc_node *device = fc_node_find(map, "device"), *profile = fc_node_find(map, "profile");
   const fc_node *plan = fc_node_find(map, "plan");
-  static const char *const degrees[] = {"devices", "tp", "attention_dp", "ep"};
+  static const char *const degrees[] = {"devices", "tp", "attention_dp", "ep", "pp"};
   for (size_t i = 0; plan && i < FC_COUNT_OF(degrees); i++) {
     const fc_node *node = fc_node_find(plan, degrees[i]);
     if (node) (void)fc_reader_key_error(r, node, "'%s' is searched: not to be given here", degrees[i]);
   }
-  if (!profile) {
-    const void *found = NULL;
-    fc_status status = fc_input_resolve(r->input, FC_INPUT_PROFILE, device->text, device, &found);
-    if (status != FC_OK) (void)fc_reader_fail(r, status);
-    d->profile = found;
-  }
-  if (d->profile && strcmp(d->profile->device_name, device->text) != 0)
-    (void)fc_reader_error(r, profile ? profile : device, "profile '%.48s' is of device '%.48s', not '%.48s'",
-                          d->profile->name, d->profile->device_name, device->text);
+  fc_default_profile(r, &d->profile, map);
 }
 
 static const fc_schema candidate = {"candidate device",     "A device that may be chosen.",
@@ -196,8 +196,8 @@ static const fc_field search_fields[] = {
      AT(keep),
      .min = 1,
      .max = 1e6,
-     .def = "48",
-     .example = "48",
+     .def = "96",
+     .example = "96",
      .help = "Candidates simulated at most."},
     {.key = "front",
      .kind = FC_FIELD_COUNT,
@@ -242,8 +242,6 @@ static const fc_schema searching = {
 #undef AT
 #define AT(member) .offset = offsetof(fc_plan_def, member)
 
-static const char *const engine_words[] = {"none", "vllm", "sglang", "trtllm"};
-
 static const fc_field fields[] = {
     {.key = "name",
      .kind = FC_FIELD_TEXT,
@@ -267,9 +265,23 @@ static const fc_field fields[] = {
     {.key = "engine",
      .kind = FC_FIELD_ENUM,
      AT(engine),
-     .words = engine_words,
-     .n_words = FC_COUNT_OF(engine_words),
-     .help = "Serving engine whose operators and overheads count; none: the profile's curated forms alone."},
+     .words = fc_engine_words,
+     .n_words = FC_ENGINES,
+     .def = "vllm",
+     .help = "Serving engine whose operators and overheads count; none: the profile's forms, nothing on the "
+             "host."},
+    {.key = "operators",
+     .kind = FC_FIELD_ENUM,
+     AT(operators),
+     .words = fc_operators_words,
+     .n_words = 2,
+     .help =
+         "Of iterations: as measured for this engine, where a profile has tables, or the profiles' forms."},
+    {.key = "host",
+     .kind = FC_FIELD_STRUCT,
+     AT(host),
+     .sub = &fc_schema_host,
+     .help = "Overheads beside the kernels."},
     {.key = "policy",
      .kind = FC_FIELD_TEXT,
      AT(policy),
@@ -310,7 +322,8 @@ static void check(fc_reader *r, void *object, const fc_node *map) {
   fc_plan_def *def = object;
   fc_serve_policy policy;
   const fc_node *word = fc_node_find(map, "policy");
-  if (!def->policy) def->policy = def->engine == FC_PLAN_NO_ENGINE ? "vllm" : engine_words[def->engine];
+  if (!def->policy) def->policy = def->engine == FC_ENGINE_NONE ? "vllm" : fc_engine_words[def->engine];
+  fc_fill_host(&def->host, def->engine, fc_node_find(map, "host"));
   if (!fc_serve_policy_named(&policy, def->policy))
     (void)fc_reader_error(r, word ? word : map,
                           "no policy '%.40s': vllm, sglang, trtllm or trtllm_max_utilisation", def->policy);

@@ -53,7 +53,7 @@ static const fc_field service_fields[] = {
      AT(request),
      .sub = &fc_schema_request,
      .required = true,
-     .help = "Mean lengths of a request."},
+     .help = "Lengths of a request."},
     {.key = "shape",
      .kind = FC_FIELD_REF,
      AT(shape),
@@ -454,6 +454,7 @@ static const fc_schema policy = {
 
 static const char *const bucket_words[] = {"hour", "day", "month"};
 static const char *const residual_words[] = {"idle", "unexplained"};
+static const char *const serving_words[] = {"closed_form", "surface"};
 
 static const fc_field fields[] = {
     {.key = "name",
@@ -498,6 +499,13 @@ static const fc_field fields[] = {
      .n_words = 2,
      .def = "idle",
      .help = "What installed devices without work count as."},
+    {.key = "serving",
+     .kind = FC_FIELD_ENUM,
+     AT(serving),
+     .words = serving_words,
+     .n_words = 2,
+     .def = "surface",
+     .help = "Rates of services: the request-level engine's, or formulas of means."},
     {.key = "pools",
      ITEMS(pools),
      .sub = &fc_schema_pool,

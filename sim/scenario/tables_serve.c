@@ -22,6 +22,12 @@ enum { POLICIES_MAX = 16, CLASSES_MAX = 32, ACCEPTANCES_MAX = 8, TOKENS_MOST = 1
     .help = OF_POLICY(words)                                                                                 \
   }
 
+#define STEPS(name, words)                                                                                   \
+  {                                                                                                          \
+    .key = #name, .kind = FC_FIELD_COUNT, AT(name), .min = 0, .max = 1e6, .example = "30",                   \
+    .help = OF_POLICY(words)                                                                                 \
+  }
+
 static const char *const reserve_words[] = {"none", "expected", "full"};
 
 static const fc_field scheduler_fields[] = {
@@ -84,6 +90,11 @@ static const fc_field scheduler_fields[] = {
      .max = TOKENS_MOST,
      .example = "4096 tokens",
      .help = OF_POLICY("Expected reserve: tokens to come that count at most")},
+    STEPS(look_steps, "Decode iterations from one look at newcomers to the next"),
+    STEPS(wait_steps, "Decode iterations that newcomers wait for company at most"),
+    SHARE(wait_share, "Share of the budget that ends that wait"),
+    STEPS(balance_steps,
+          "Attention split by data: decode iterations between prompts where not every group has one"),
 };
 
 static void put_value(const fc_field *f, fc_serve_policy *to, const fc_serve_policy *from) {
@@ -130,26 +141,44 @@ static const fc_schema scheduler = {"scheduler",
 /* --- the engine --- */
 
 #undef AT
-#define AT(member) .offset = offsetof(fc_serve_host, member)
-#define HOST(name, words)                                                                                    \
-  {                                                                                                          \
-    .key = #name, .kind = FC_FIELD_NUMBER, AT(name##_s), .dim = DIM_SECONDS, .min = 0, .max = 10,            \
-    .def = "0 s", .example = "50 us", .help = (words)                                                        \
-  }
+#define AT(member) .offset = offsetof(fc_serve_experts, member)
 
-static const fc_field host_fields[] = {
-    HOST(step, "An iteration, beside what the profile says."),
-    HOST(request, "A request in an iteration."),
-    HOST(token, "A token that an iteration yields: detokenising."),
-    HOST(ingress, "A request before the scheduler sees it: network, tokeniser."),
-    HOST(egress, "From the end of an iteration until the client has the token."),
+static const fc_field experts_fields[] = {
+    {.key = "skew",
+     .kind = FC_FIELD_NUMBER,
+     AT(skew),
+     .min = 0,
+     .max = 10,
+     .def = "1.2",
+     .example = "1.2",
+     .help = "Exponent of the power law of their popularity, 0: all alike (default: as operator tables are "
+             "drawn)."},
+    {.key = "eplb",
+     .kind = FC_FIELD_BOOL,
+     AT(eplb),
+     .help = "Placed by popularity, heaviest to the emptiest rank, with redundant copies; else at random."},
+    {.key = "redundant",
+     .kind = FC_FIELD_COUNT,
+     AT(redundant),
+     .min = 0,
+     .max = 4096,
+     .def = "0",
+     .example = "32",
+     .help = "Copies of popular experts beside all of them, in a layer; with eplb."},
 };
-static const fc_schema host = {"host",
-                               "Time on the host, none of it hidden.",
-                               sizeof(fc_serve_host),
-                               FC_COUNT_OF(host_fields),
-                               host_fields,
-                               NULL};
+
+static void check_experts(fc_reader *r, void *object, const fc_node *map) {
+  const fc_serve_experts *e = object;
+  const fc_node *node = fc_node_find(map, "redundant");
+  if (node && e->redundant > 0 && !e->eplb) (void)fc_reader_error(r, node, "'redundant' wants 'eplb'");
+}
+
+static const fc_schema experts = {"experts",
+                                  "How unevenly tokens load the ranks that experts are spread over.",
+                                  sizeof(fc_serve_experts),
+                                  FC_COUNT_OF(experts_fields),
+                                  experts_fields,
+                                  check_experts};
 
 #undef AT
 #define AT(member) .offset = offsetof(fc_serve_engine, member)
@@ -161,6 +190,21 @@ static const fc_schema host = {"host",
   }
 
 static const fc_field engine_fields[] = {
+    {.key = "name",
+     .kind = FC_FIELD_ENUM,
+     AT(engine),
+     .words = fc_engine_words,
+     .n_words = FC_ENGINES,
+     .help =
+         "Whose operators and overheads count; none: the profile's forms, nothing on the host; absent: the "
+         "scheduler's."},
+    {.key = "operators",
+     .kind = FC_FIELD_ENUM,
+     AT(operators),
+     .words = fc_operators_words,
+     .n_words = 2,
+     .help =
+         "Of iterations: as measured for this engine, where the profile has tables, or the profile's forms."},
     {.key = "scheduler",
      .kind = FC_FIELD_STRUCT,
      AT(scheduler),
@@ -209,6 +253,12 @@ static const fc_field engine_fields[] = {
      .def = "0",
      .example = "0.1",
      .help = "Coefficient of variation, from step to step, of the busiest expert rank's time."},
+    {.key = "experts",
+     .kind = FC_FIELD_OWN,
+     AT(experts),
+     .sub = &experts,
+     .help = "Load of expert-parallel ranks by a law, drawn every iteration; absent: expert_imbalance, "
+             "imbalance_cv."},
     {.key = "graph_padding",
      .kind = FC_FIELD_BOOL,
      AT(graph_padding),
@@ -222,7 +272,11 @@ static const fc_field engine_fields[] = {
      .def = "1 %",
      .example = "1 %",
      .help = "Largest error of the tabulated step time against the model."},
-    {.key = "host", .kind = FC_FIELD_STRUCT, AT(host), .sub = &host, .help = "Time on the host."},
+    {.key = "host",
+     .kind = FC_FIELD_STRUCT,
+     AT(host),
+     .sub = &fc_schema_host,
+     .help = "Overheads beside the kernels."},
 };
 static const fc_schema engine = {"engine",
                                  "How the serving engine behaves.",
@@ -383,33 +437,35 @@ static const fc_field fields[] = {
      .help = "Write timeline.csv, a row a stretch of equal iterations; also --timeline."},
 };
 
-/* Without `profile` the one named like the device; with it, it must be of that device. */
-static void check_profile(fc_reader *r, fc_serve_def *def, const fc_node *map) {
-  const fc_node *device = fc_node_find(map, "device"), *profile = fc_node_find(map, "profile");
-  if (!profile) {
-    const void *found = NULL;
-    fc_status status = fc_input_resolve(r->input, FC_INPUT_PROFILE, device->text, device, &found);
-    if (status != FC_OK) (void)fc_reader_fail(r, status);
-    def->profile = found;
-  }
-  if (def->profile && strcmp(def->profile->device_name, device->text) != 0)
-    (void)fc_reader_error(r, profile ? profile : device, "profile '%.48s' is of device '%.48s', not '%.48s'",
-                          def->profile->name, def->profile->device_name, device->text);
+/* The scheduler's own engine; then its overheads. */
+static void fill_engine(fc_serve_engine *e, const fc_node *map) {
+  const char *policy = e->scheduler.name ? e->scheduler.name : "";
+  if (!map || !fc_node_find(map, "name"))
+    for (int i = FC_ENGINE_VLLM; i < FC_ENGINES; i++)
+      if (strncmp(policy, fc_engine_words[i], strlen(fc_engine_words[i])) == 0) e->engine = (fc_engine_word)i;
+  fc_fill_host(&e->host, e->engine, map ? fc_node_find(map, "host") : NULL);
 }
 
 static void complete_plan(fc_reader *r, const fc_model *model, fc_serve_plan *plan, const fc_node *at) {
   char why[256];
   if (!model) return;
+  int64_t stages = fc_serve_stages(plan), stated = plan->devices;
+  plan->devices = stated / stages; /* of a stage; what does not divide is told below */
   *plan = fc_serve_plan_complete(model, plan);
+  plan->devices = stated > 0 ? stated : plan->devices * stages;
   if (fc_serve_plan_check(model, plan, why) != FC_OK) (void)fc_reader_error(r, at, "%s", why);
 }
 
 static void check(fc_reader *r, void *object, const fc_node *map) {
   fc_serve_def *def = object;
-  check_profile(r, def, map);
+  fc_default_profile(r, &def->profile, map);
   const fc_node *plan = fc_node_find(map, "plan"), *given = fc_node_find(map, "engine");
   complete_plan(r, def->model, &def->plan, plan ? plan : map);
   if (!given || !fc_node_find(given, "scheduler")) fill_scheduler(r, &def->engine.scheduler, NULL);
+  fill_engine(&def->engine, given);
+  const fc_node *law = given ? fc_node_find(given, "experts") : NULL;
+  if (law && !(def->plan.ep > 1))
+    (void)fc_reader_key_error(r, law, "'experts' wants a plan with 'ep' above 1");
   const fc_node *node = fc_node_find(map, "disaggregation");
   if (node && def->cluster)
     (void)fc_reader_key_error(r, node, "'disaggregation' has replicas of its own: no 'cluster' with it");

@@ -20,18 +20,20 @@ fc_serve_plan fc_serve_plan_complete(const fc_model *model, const fc_serve_plan 
   return p;
 }
 
-static fc_status demand_of(fc_demand *d, const fc_model *model, const fc_profile *profile,
-                           const fc_deployment *deployment, const fc_request_shape *shape,
-                           const fc_slo *slo) {
+fc_status fc_phase_demand_of(fc_phase_demand *d, const fc_model *model, const fc_profile *profile,
+                             const fc_deployment *deployment, const fc_request_shape *shape,
+                             const fc_slo *slo) {
   if (!(shape->input_tokens > 0) || !isfinite(shape->input_tokens) || !(shape->output_tokens > 0) ||
       !isfinite(shape->output_tokens) || !(shape->cache_hit >= 0 && shape->cache_hit < 1) ||
-      !(slo->ttft_s > 0) || !(slo->tpot_s > 0) || !(deployment->speculative_tokens >= 0) ||
-      deployment->speculative_tokens > 16)
+      !(shape->input_cv >= 0 && shape->input_cv <= 10) ||
+      !(shape->output_cv >= 0 && shape->output_cv <= 10) || !(slo->ttft_s > 0) || !(slo->tpot_s > 0) ||
+      !(deployment->speculative_tokens >= 0) || deployment->speculative_tokens > 16)
     return FC_E_DOMAIN;
-  *d = (fc_demand){.model = model, .profile = profile, .slo = *slo};
+  *d = (fc_phase_demand){.model = model, .profile = profile, .slo = *slo};
   d->cached = shape->input_tokens * shape->cache_hit;
   d->fresh = shape->input_tokens - d->cached;
   d->output = shape->output_tokens;
+  d->output_cv = shape->output_cv;
   d->yield = fmax(1, deployment->speculative_tokens);
   d->queries = ceil(d->yield - 1e-9);
   return FC_OK;
@@ -84,7 +86,7 @@ static void keep_better(fc_phase *best, const fc_phase *candidate) {
 
 /* --- answers --- */
 
-static fc_status tell(char *why, const fc_demand *d, const fc_phase *phase, const char *which) {
+static fc_status tell(char *why, const fc_phase_demand *d, const fc_phase *phase, const char *which) {
   if (!why) return phase->fault == FC_FAULT_PLAN ? FC_E_DOMAIN : FC_E_INFEASIBLE;
   const char *model = d->model->name ? d->model->name : "model", *device = d->profile->device_name;
   if (!device) device = "device";
@@ -135,13 +137,15 @@ static void answer_split(fc_serve_capacity *out, const fc_phase *p, const fc_pha
   out->decode_watts = g->watts;
   out->prefill_log_sd = p->log_sd;
   out->decode_log_sd = g->log_sd;
+  out->prefill_budget = p->budget;
+  out->decode_budget = g->budget;
   out->prefill_limit = p->limit;
   out->decode_limit = g->limit;
 }
 
 /* Both phases share the devices; rates are set so that their device-seconds add up to what a request takes.
  */
-static void answer_mixed(fc_serve_capacity *out, const fc_demand *d, const fc_phase *g) {
+static void answer_mixed(fc_serve_capacity *out, const fc_phase_demand *d, const fc_phase *g) {
   fc_phase p = *g;
   double requests = g->rate / d->output; /* a device and second */
   p.rate = requests * d->fresh / fmax(g->prefill_share, 1e-9);
@@ -151,12 +155,12 @@ static void answer_mixed(fc_serve_capacity *out, const fc_demand *d, const fc_ph
   out->deployment.disaggregated = false;
 }
 
-static double device_s(const fc_demand *d, double prefill_rate, double decode_rate) {
+static double device_s(const fc_phase_demand *d, double prefill_rate, double decode_rate) {
   return d->fresh / prefill_rate + d->output / decode_rate;
 }
 
-static fc_status solve_given(fc_serve_capacity *out, const fc_demand *d, const fc_deployment *deployment,
-                             char *why) {
+static fc_status solve_given(fc_serve_capacity *out, const fc_phase_demand *d,
+                             const fc_deployment *deployment, char *why) {
   fc_serve_plan decode = fc_serve_plan_complete(d->model, &deployment->decode);
   if (!deployment->disaggregated) {
     fc_phase g = fc_phase_mixed(d, &decode);
@@ -173,8 +177,8 @@ static fc_status solve_given(fc_serve_capacity *out, const fc_demand *d, const f
   return FC_OK;
 }
 
-static fc_status solve_automatic(fc_serve_capacity *out, const fc_demand *d, const fc_deployment *deployment,
-                                 char *why) {
+static fc_status solve_automatic(fc_serve_capacity *out, const fc_phase_demand *d,
+                                 const fc_deployment *deployment, char *why) {
   fc_serve_plan plans[PLANS_MAX];
   fc_phase p = {0}, g = {0}, both = {0};
   const fc_device *device = d->profile->device;
@@ -219,8 +223,8 @@ fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model,
                                   const fc_deployment *deployment, const fc_request_shape *shape,
                                   const fc_slo *slo, char *why) {
   if (why) *why = '\0';
-  fc_demand d;
-  if (demand_of(&d, model, profile, deployment, shape, slo) != FC_OK) {
+  fc_phase_demand d;
+  if (fc_phase_demand_of(&d, model, profile, deployment, shape, slo) != FC_OK) {
     if (why) (void)snprintf(why, 256, "lengths and objectives must be positive, cache_hit below 1");
     return FC_E_DOMAIN;
   }

@@ -8,7 +8,7 @@
 
 #include <fleetcast/base/diag.h>
 #include <fleetcast/cost/format.h>
-#include <fleetcast/serve/replica.h>
+#include <fleetcast/serve/view.h>
 #include <fleetcast/workload/load.h>
 
 /* 95th percentile of a standard normal */
@@ -17,34 +17,13 @@ static const double Z90 = 1.6449;
  * (num_prompts = 10 x concurrency, random_range_ratio 0.8). */
 enum { REQUESTS_A_CLIENT = 10 };
 static const double SHORTEST = 0.8;
-/* On the wire and in the server's queue, each way, within front_s: a request so arrives between iterations.
- */
-static const double WAY_S = 5e-3;
 /* Chunks of prompts: max_num_batched_tokens and its likes of the three engines on large devices. */
 enum { TOKEN_BUDGET = 8192 };
 /* Of the step table: a tenth of what a case is off by. */
 static const double TOLERANCE = 0.02;
 
-/* --- formats --- */
-
 static bool is_blackwell(const fc_device *device) {
   return device->peak_flop_per_s[FC_DTYPE_FP4] > 0;
-}
-
-/* What the measurement's short names mean for this model. */
-static void formats_of(fc_engine *e, const fc_serve_case *c, const fc_model *model, const fc_device *device) {
-  e->gemm = c->gemm;
-  e->experts = c->experts;
-  bool block = model->weights == FC_DTYPE_FP8; /* released in FP8: with scales a block of 128 x 128 */
-  if (strcmp(c->gemm, "fp8") == 0 && block) e->gemm = "fp8_block";
-  if (strcmp(c->experts, "fp8") == 0 && block) e->experts = "fp8_block";
-  if (model->weights == FC_DTYPE_FP4) { /* released in MXFP4: experts alone, attention in BF16 */
-    e->gemm = "bf16";
-    e->experts = is_blackwell(device) ? "w4a8_mxfp4_mxfp8" : "w4a16_mxfp4";
-  }
-  if (strcmp(c->gemm, "int4_wo") == 0 && model->moe.experts > 0) e->gemm = "bf16"; /* experts alone */
-  /* public configurations: FP8 caches on Blackwell and under TensorRT-LLM */
-  e->kv = is_blackwell(device) || strcmp(c->engine, "trtllm") == 0 ? "fp8" : "bf16";
 }
 
 static fc_dtype dtype_of(const char *format) {
@@ -52,12 +31,38 @@ static fc_dtype dtype_of(const char *format) {
   return f ? f->dtype : FC_DTYPE_BF16;
 }
 
-/* Format whose size the weights have: the experts', where there are any. */
-static fc_dtype storage_of(const fc_engine *e, const fc_model *model) {
-  const char *text = model->moe.experts > 0 ? e->experts : e->gemm;
-  const fc_format *f = fc_format_find(text, strlen(text));
-  double bytes = f ? f->weight_bytes : 2;
-  return bytes < 0.8 ? FC_DTYPE_FP4 : bytes < 1.5 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
+/* --- how the cases were run --- */
+
+/* @source SemiAnalysis InferenceX, benchmarks/single_node: scripts of DeepSeek and gpt-oss for 1,024 tokens
+ * in and out, commit 843c625 */
+
+static bool is_fp8_trt(const fc_serve_case *c, const fc_model *model, const fc_device *device) {
+  return strcmp(c->engine, "trtllm") == 0 && model->weights == FC_DTYPE_FP8 && is_blackwell(device) &&
+         strcmp(c->gemm, "fp8") == 0;
+}
+
+/* enable_piecewise_cuda_graph */
+static bool captures_prompts(const fc_serve_case *c, const fc_model *model, const fc_device *device) {
+  if (is_fp8_trt(c, model, device)) return c->concurrency >= 64;
+  return strcmp(c->engine, "trtllm") == 0 && c->decode.tp == 8 && c->decode.moe_ep == 8;
+}
+
+static void recipe_of(fc_serve_policy *p, const fc_serve_case *c, const fc_model *model,
+                      const fc_device *device) {
+  bool blackwell = is_blackwell(device);
+  p->token_budget = TOKEN_BUDGET;
+  if (strcmp(c->engine, "sglang") == 0) {
+    p->token_budget = blackwell ? 16384 : 32768; /* chunked-prefill-size */
+    if (blackwell && c->decode.attention_dp == 1)
+      p->look_steps = c->concurrency < 16 ? 10 : 30; /* scheduler-recv-interval */
+  }
+  if (strcmp(c->engine, "trtllm") != 0) return;
+  if (model->weights == FC_DTYPE_FP4) p->token_budget = 20000; /* gpt-oss */
+  p->balance_steps =
+      model->weights == FC_DTYPE_FP8 ? 60 : 50; /* attention_dp_config.timeout_iters; 50: default */
+  if (!is_fp8_trt(c, model, device) || c->concurrency < 64) return;
+  p->wait_steps = 40; /* batch_wait_timeout_iters */
+  p->wait_share = 0.8;
 }
 
 /* --- one kind of instance --- */
@@ -70,49 +75,58 @@ typedef struct {
 
 static fc_status plan_of(fc_serve_plan *out, const fc_case_side *side, const fc_engine *e,
                          const fc_model *model, char *why) {
-  *out = (fc_serve_plan){.tp = side->tp, .attention_dp = side->attention_dp, .ep = side->moe_ep};
-  out->devices = out->tp * out->attention_dp;
+  *out =
+      (fc_serve_plan){.tp = side->tp, .attention_dp = side->attention_dp, .ep = side->moe_ep, .pp = side->pp};
+  out->devices = out->tp * out->attention_dp * fc_serve_stages(out);
   if (model->moe.experts == 0 || out->ep < 1) out->ep = 1;
   out->gemm = dtype_of(e->gemm);
   out->kv = strcmp(e->kv, "fp8") == 0 ? FC_DTYPE_FP8 : FC_DTYPE_BF16;
-  out->expert_imbalance = 1;  /* the measured operator has its own */
+  out->expert_imbalance = 1;
   out->memory_fraction = 0.9; /* vLLM's default gpu_memory_utilization */
   return fc_serve_plan_check(model, out, why);
 }
 
-static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side *side, const fc_engine *e,
-                      const fc_model *model, const fc_profile *view, double clients, char *why) {
+/* Share of memory that weights and cache may use. */
+static void memory_of(fc_serve_plan *stored, const fc_serve_view *view, const fc_model *model,
+                      double context) {
+  if (strcmp(view->engine.name, "trtllm") != 0) return;
+  fc_serve_memory memory; /* free_gpu_memory_fraction: 0.9 of what the weights leave */
+  fc_cost_serve_stage_memory(&memory, model, view->profile->device, stored, context);
+  double left = 1 - memory.weight_bytes / view->profile->device->memory_bytes;
+  stored->memory_fraction = 1 - (1 - stored->memory_fraction) * fmax(left, 0);
+}
+
+static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side *side,
+                      const fc_serve_view *view, const fc_model *model, double clients, char *why) {
   *out = (instance){0};
-  fc_status status = plan_of(&out->plan, side, e, model, why);
+  fc_status status = plan_of(&out->plan, side, &view->engine, model, why);
   if (status) return status;
-  double groups = (double)out->plan.attention_dp, context = c->input_tokens + c->output_tokens;
+  const fc_device *device = view->profile->device;
+  double groups = (double)(out->plan.attention_dp * fc_serve_stages(&out->plan)),
+         context = c->input_tokens + c->output_tokens;
+  out->def = fc_replica_default_def();
+  (void)fc_serve_policy_named(&out->def.policy, view->engine.name);
+  recipe_of(&out->def.policy, c, model, device);
   fc_step_table_def table = fc_step_table_default_def();
   table.max_batch = (int64_t)fmax(1, ceil(clients / groups));
   /* no more than all prompts together: what cannot come need not be tabulated */
-  table.max_tokens = (int64_t)fmin(TOKEN_BUDGET, ceil(clients / groups) * c->input_tokens);
+  table.max_tokens =
+      (int64_t)fmin((double)out->def.policy.token_budget, ceil(clients / groups) * c->input_tokens);
   table.max_context = (int64_t)context + 1;
   table.tolerance = TOLERANCE;
-  status = fc_step_table_of_model(&out->steps, &table, &(fc_step_source){model, view, &out->plan});
+  status = fc_step_table_of_model(
+      &out->steps, &table, &(fc_step_source){.model = model, .profile = view->profile, .plan = &out->plan});
   if (status) {
     if (why && status == FC_E_DOMAIN) (void)snprintf(why, 256, "the profile lacks a kernel of this model");
     return status;
   }
-  fc_serve_plan stored = out->plan;
-  stored.gemm = storage_of(e, model);
-  if (strcmp(e->name, "trtllm") == 0) { /* free_gpu_memory_fraction: 0.9 of what the weights leave */
-    fc_serve_memory memory;
-    fc_cost_serve_memory(&memory, model, view->device, &stored, context);
-    double left = 1 - memory.weight_bytes / view->device->memory_bytes;
-    stored.memory_fraction = 1 - (1 - stored.memory_fraction) * fmax(left, 0);
-  }
-  out->def = fc_replica_default_def();
-  (void)fc_serve_policy_named(&out->def.policy, e->name);
+  fc_serve_plan stored = fc_serve_view_stored(view, model, &out->plan);
+  memory_of(&stored, view, model, context);
   out->def.policy.max_batch = table.max_batch;
   out->def.policy.token_budget = table.max_tokens;
   out->def.steps = out->steps;
-  out->def.kv_blocks = fc_replica_kv_blocks(model, view->device, &stored, out->def.block_tokens, context);
-  out->def.host_request_s = e->request_s;
-  out->def.ingress_s = out->def.egress_s = WAY_S;
+  out->def.kv_blocks = fc_replica_kv_blocks(model, device, &stored, out->def.block_tokens, context);
+  fc_serve_overheads(&out->def, &view->engine);
   if (out->def.kv_blocks * out->def.block_tokens >= (int64_t)context) return FC_OK;
   if (why)
     (void)snprintf(why, 256, "no room for one request beside the weights (%lld devices)",
@@ -187,11 +201,9 @@ static void interval(double *low, double *high, double value, double log_sd) {
   *high = value * exp(Z90 * log_sd);
 }
 
-/* What the client waits for beside the iterations, and how sure. */
-static void answer(fc_case_answer *out, const fc_engine *e, double ttft, double tpot, double clients,
-                   double log_sd) {
+static void answer(fc_case_answer *out, double ttft, double tpot, double log_sd) {
   out->tpot_s = tpot;
-  out->ttft_s = ttft + e->front_s + e->front_request_s * clients + e->steps_ahead * tpot;
+  out->ttft_s = ttft;
   interval(&out->tpot_low_s, &out->tpot_high_s, out->tpot_s, hypot(FC_CASE_TPOT_LOG_SD, log_sd));
   interval(&out->ttft_low_s, &out->ttft_high_s, out->ttft_s, hypot(FC_CASE_TTFT_LOG_SD, log_sd));
 }
@@ -212,21 +224,22 @@ static double spread_of(const fc_model *model, const fc_profile *profile, const 
   return fc_cost_serve_iteration(&it, model, profile, plan, &load) ? 0 : it.log_sd;
 }
 
-static fc_status predict(fc_case_answer *out, const fc_serve_case *c, const fc_engine *e,
-                         const fc_model *model, const fc_profile *view, char *why) {
+static fc_status predict(fc_case_answer *out, const fc_serve_case *c, const fc_serve_view *view,
+                         const fc_model *model, char *why) {
   instance decode = {0}, prefill = {0};
   double ttft = 0, tpot = 0;
+  const fc_profile *profile = view->profile;
   int64_t workers = c->disaggregated ? 1 : c->decode.workers > 0 ? c->decode.workers : 1;
   int64_t clients = (c->concurrency + workers - 1) / workers;
-  fc_status status = make(&decode, c, &c->decode, e, model, view, (double)clients, why);
+  fc_status status = make(&decode, c, &c->decode, view, model, (double)clients, why);
   if (!status && c->disaggregated)
-    status = make(&prefill, c, &c->prefill, e, model, view, (double)c->concurrency, why);
+    status = make(&prefill, c, &c->prefill, view, model, (double)c->concurrency, why);
   if (!status)
-    status = c->disaggregated ? run_apart(&ttft, &tpot, &decode, &prefill, c, model, view->device, why)
+    status = c->disaggregated ? run_apart(&ttft, &tpot, &decode, &prefill, c, model, profile->device, why)
                               : run_whole(&ttft, &tpot, &decode, c, clients, why);
   if (!status) {
-    double log_sd = view->engine && !is_moved(view) ? 0 : spread_of(model, view, &decode.plan, c);
-    answer(out, e, ttft, tpot, (double)c->concurrency, log_sd);
+    double log_sd = view->measured && !is_moved(profile) ? 0 : spread_of(model, profile, &decode.plan, c);
+    answer(out, ttft, tpot, log_sd);
   }
   fc_step_table_free(decode.steps);
   fc_step_table_free(prefill.steps);
@@ -246,18 +259,16 @@ fc_status fc_serve_case_predict(fc_case_answer *out, const fc_serve_case *c, con
     if (why) (void)snprintf(why, 256, "needs isl >= 1, osl >= 2, concurrency >= 1");
     return FC_E_DOMAIN;
   }
-  formats_of(&engine, c, model, profile->device);
-  fc_arena arena = {0};
-  fc_profile view;
-  char missing[256];
-  fc_status status = fc_engine_profile(&view, profile, &engine, model->attention.kind == FC_ATTENTION_MLA,
-                                       model->moe.experts > 0, &arena, missing);
-  if (status == FC_E_DOMAIN) { /* no tables: the forms that steps are composed of */
-    view = *profile;
-    status = FC_OK;
-  }
-  out->measured = view.engine != NULL;
-  if (!status) status = predict(out, c, &engine, model, &view, why);
-  fc_arena_fini(&arena);
+  /* public configurations: FP8 caches on Blackwell and under TensorRT-LLM */
+  const char *kv = is_blackwell(profile->device) || strcmp(c->engine, "trtllm") == 0 ? "fp8" : "bf16";
+  fc_serve_formats(&engine, c->gemm, c->experts, kv, model, profile->device);
+  if (captures_prompts(c, model, profile->device)) engine.eager_layer_s = 0;
+  fc_serve_view *view = malloc(sizeof *view); /* large */
+  if (!view) return FC_E_NOMEM;
+  fc_status status = fc_serve_view_make(view, &engine, model, profile, true);
+  out->measured = view->measured;
+  if (!status) status = predict(out, c, view, model, why);
+  fc_serve_view_free(view);
+  free(view);
   return status;
 }

@@ -72,58 +72,6 @@ static fc_status check_devices(const fc_cluster *c) {
 
 /* --- sums --- */
 
-static void add_parts(fc_step_parts *to, const fc_step_parts *from) {
-  to->attention_s += from->attention_s;
-  to->dense_s += from->dense_s;
-  to->experts_s += from->experts_s;
-  to->glue_s += from->glue_s;
-  to->head_s += from->head_s;
-  to->comm_s += from->comm_s;
-  to->launch_s += from->launch_s;
-  to->host_s += from->host_s;
-}
-
-static void add_counts(fc_replica_result *to, const fc_replica_result *one) {
-  to->in += one->in;
-  to->done += one->done;
-  for (int i = 0; i < FC_REFUSED_REASONS; i++) to->refused[i] += one->refused[i];
-  to->in_flight += one->in_flight;
-  to->input_tokens += one->input_tokens;
-  to->output_tokens += one->output_tokens;
-  to->cached_tokens += one->cached_tokens;
-  to->prefilled_tokens += one->prefilled_tokens;
-  to->preemptions += one->preemptions;
-  to->recomputed_tokens += one->recomputed_tokens;
-  to->kv_allocated += one->kv_allocated;
-  to->kv_freed += one->kv_freed;
-  to->kv_resident += one->kv_resident;
-  to->cache_lookups += one->cache_lookups;
-  to->cache_hits += one->cache_hits;
-  to->cache_evicted += one->cache_evicted;
-  to->iterations += one->iterations;
-  to->leaps += one->leaps;
-}
-
-/* Means are over all replicas and the span of the run. */
-static void add_result(fc_replica_result *to, const fc_replica_result *one, double decode_share) {
-  add_counts(to, one);
-  to->busy_s += one->busy_s;
-  to->prefill_s += one->prefill_s;
-  to->decode_s += one->decode_s;
-  to->mixed_s += one->mixed_s;
-  add_parts(&to->parts, &one->parts);
-  to->batch_mean += one->batch_mean * decode_share;
-  to->batch_peak = fmax(to->batch_peak, one->batch_peak);
-  to->kv_peak = fmax(to->kv_peak, one->kv_peak);
-  if (to->span_s > 0) {
-    to->kv_mean += one->kv_mean * one->span_s / to->span_s;
-    to->queue_mean += one->queue_mean * one->span_s / to->span_s;
-  }
-  to->bytes_per_resident = fmax(to->bytes_per_resident, one->bytes_per_resident);
-  to->table_error = fmax(to->table_error, one->table_error);
-  fc_digest_merge(&to->itl, &one->itl);
-}
-
 static double held_s(const double *seconds) {
   return seconds[FC_REPLICA_LOADING] + seconds[FC_REPLICA_UP] + seconds[FC_REPLICA_DRAINING] +
          seconds[FC_REPLICA_DOWN];
@@ -175,7 +123,7 @@ static void fill_total(const fc_cluster *c) {
   for (uint32_t i = 0; i < c->n; i++) steps += (double)c->node[i].replica->decode_steps;
   for (uint32_t i = 0; i < c->n; i++) {
     const fc_replica *r = c->node[i].replica;
-    add_result(t, r->result, steps > 0 ? (double)r->decode_steps / steps : 0);
+    fc_replica_result_add(t, r->result, steps > 0 ? (double)r->decode_steps / steps : 0);
     t->energy_j += o->by_replica[i].energy_j;
     if (c->digests) continue;
     fc_digest_merge(&o->by_class[0].ttft, &r->result->ttft);

@@ -42,6 +42,9 @@ const char *fc_serve_policy_name(size_t i) {
 const char *fc_serve_policy_fault(const fc_serve_policy *p) {
   if (p->max_batch < 1 || p->max_batch > 1000000) return "policy: max_batch is outside [1, 1e6]";
   if (p->token_budget < 1 || p->token_budget > 10000000) return "policy: token_budget is outside [1, 1e7]";
+  if (p->look_steps < 0 || p->wait_steps < 0 || p->balance_steps < 0)
+    return "policy: look_steps, wait_steps or balance_steps is negative";
+  if (!(p->wait_share >= 0 && p->wait_share <= 1)) return "policy: wait_share is outside [0, 1]";
   if (!(p->watermark >= 0 && p->watermark < 1)) return "policy: watermark is outside [0, 1)";
   if (p->reserve != FC_RESERVE_EXPECTED) return NULL;
   if (!(p->reserve_start >= 0 && p->reserve_start <= 1)) return "policy: reserve_start is outside [0, 1]";

@@ -20,7 +20,7 @@ int64_t fc_replica_kv_blocks(const fc_model *model, const fc_device *device, con
                              int64_t block_tokens, double context) {
   if (!(context > 0)) return 0;
   fc_serve_memory m;
-  fc_cost_serve_memory(&m, model, device, plan, context);
+  fc_cost_serve_stage_memory(&m, model, device, plan, context);
   if (!(m.room_bytes > 0) || !(m.kv_bytes_per_request > 0) || block_tokens < 1) return 0;
   double tokens = m.room_bytes / (m.kv_bytes_per_request / context);
   return plan->attention_dp * (int64_t)floor(tokens / (double)block_tokens);
@@ -40,6 +40,7 @@ static const char *fault_of(const fc_replica_def *d) {
   if (d->kv_blocks < t->groups || d->kv_blocks > INT64_C(1000000000000))
     return "kv_blocks is outside [attention groups, 1e12]";
   if (d->max_context < 0) return "max_context is negative";
+  if (!(d->cached_share >= 0 && d->cached_share < 1)) return "cached_share is outside [0, 1)";
   if (d->n_acceptance < 0 || d->n_acceptance > 8) return "n_acceptance is outside [0, 8]";
   for (int i = 0; i < d->n_acceptance; i++)
     if (!(d->acceptance[i] >= 0 && d->acceptance[i] <= 1)) return "acceptance is outside [0, 1]";
@@ -47,7 +48,8 @@ static const char *fault_of(const fc_replica_def *d) {
     return "the step table's query_tokens must be 1 + n_acceptance";
   if (!(d->imbalance_cv >= 0 && d->imbalance_cv <= 10)) return "imbalance_cv is outside [0, 10]";
   if (!is_duration(d->host_step_s) || !is_duration(d->host_request_s) || !is_duration(d->detokenise_s) ||
-      !is_duration(d->ingress_s) || !is_duration(d->egress_s))
+      !is_duration(d->ingress_s) || !is_duration(d->egress_s) || !is_duration(d->front_request_s) ||
+      !is_duration(d->steps_ahead))
     return "a time on the host is negative or not finite";
   return NULL;
 }
@@ -90,6 +92,14 @@ static void set_yield(fc_replica *r) {
   }
 }
 
+/* Newcomers that it takes until every group has one, in the mean: they go where one has left.
+ * @source coupon collector, G (1 + 1/2 + ... + 1/G) */
+static double one_each(int64_t groups) {
+  double sum = 0;
+  for (int64_t g = 1; g <= groups; g++) sum += 1 / (double)g;
+  return (double)groups * sum;
+}
+
 static void set_limits(fc_replica *r) {
   const fc_replica_def *d = &r->def;
   int64_t groups = r->table->def.groups;
@@ -98,12 +108,16 @@ static void set_limits(fc_replica *r) {
   r->unit = !(r->yield > 1);
   r->queries = r->table->def.query_tokens;
   r->max_running = d->policy.max_batch * groups;
-  r->blocks_most = d->kv_blocks / groups; /* a request lives in one group */
+  /* a request lives in one group, whose cache its micro-batches share */
+  r->blocks_most = d->kv_blocks / (groups / (r->table->def.stages > 1 ? r->table->def.stages : 1));
   r->context_most = d->max_context > 0 ? d->max_context : INT64_MAX / 4;
   r->free_blocks = d->kv_blocks;
   r->kept_blocks = (int64_t)ceil(d->policy.watermark * (double)d->kv_blocks);
   r->reserve = d->policy.reserve_start;
   r->until = FC_TIME_MAX;
+  r->one_each = one_each(groups);
+  r->gated =
+      d->policy.look_steps > 1 || d->policy.wait_steps > 0 || (d->policy.balance_steps > 0 && groups > 1);
   r->ingress = fc_time_from_s(d->ingress_s);
   r->egress = fc_time_from_s(d->egress_s);
 }
@@ -301,6 +315,7 @@ fc_status fc_replica_fail(fc_replica *r, fc_time at, void (*lost)(void *context,
     fc_slot_free(r, i);
   }
   r->now = (fc_instant){at, 0};
+  r->ring_polled = r->ring_n;
   while (fc_feed_head(r)) {
     tell_lost(r, at,
               &(fc_slot){.arrival = r->head.arrival,

@@ -83,16 +83,19 @@ static int64_t steps_in_memory(const fc_replica *r, int64_t n) {
   return n < 1 ? 1 : n;
 }
 
+static bool nobody_can_come(const fc_replica *r) {
+  const fc_serve_policy *p = &r->def.policy;
+  return r->blocked || r->running >= r->max_running ||
+         (p->mixed && p->token_budget * (int64_t)r->groups <= r->decoding * (int64_t)r->queries);
+}
+
 /* Time until someone may come in; infinite if no one could. */
 static double gap_ns(fc_replica *r) {
-  const fc_serve_policy *p = &r->def.policy;
-  if (r->blocked || r->running >= r->max_running) return (double)INFINITY;
-  if (p->mixed && p->token_budget * (int64_t)r->groups <= r->decoding * (int64_t)r->queries)
-    return (double)INFINITY;
+  if (nobody_can_come(r)) return r->gated ? fc_gate_gap_ns(r) : (double)INFINITY;
   if (r->requeue != NONE) return 0;
   fc_time visible;
   bool any = fc_feed_peek(r, &visible);
-  if (!r->source && r->def.imbalance_cv > 0 && (!any || visible > r->until)) {
+  if (!r->source && fc_is_noisy(r) && (!any || visible > r->until)) {
     any = r->until < FC_TIME_MAX; /* draws made cannot be cut by an offer */
     visible = r->until;
   }
@@ -111,11 +114,12 @@ double fc_experts_ns(const fc_replica *r, fc_between rows, double x) {
  * end: close to it, one by one. */
 static double draw_imbalance(fc_replica *r, fc_line *l, int64_t *n, double gap) {
   double experts = fc_experts_ns(r, l->rows, l->x), mean = walk(r, l, n, gap, false) / (double)*n;
+  double cv = fc_imbalance_cv(r, (double)r->decoding * r->queries / r->groups);
   if (isfinite(gap) && *n > 1) {
-    double margin = 4 * r->def.imbalance_cv * experts * sqrt((double)*n) / mean;
+    double margin = 4 * cv * experts * sqrt((double)*n) / mean;
     *n = margin + 1 < (double)*n ? *n - (int64_t)margin - 1 : 1;
   }
-  double noise = fmax(-0.9 * mean * (double)*n, fc_imbalance_ns(r, experts, *n));
+  double noise = fmax(-0.9 * mean * (double)*n, fc_imbalance_ns(r, cv, experts, *n));
   l->extra_ns += noise / (double)*n;
   return noise;
 }
@@ -135,6 +139,10 @@ void fc_leap(fc_replica *r) {
   if (!fc_next_end(r, &first)) return;
   bool paused = fc_paused(r);
   int64_t n = paused ? 1 : steps_in_memory(r, steps_for(r, first.tick - r->tick));
+  if (r->gated) {
+    int64_t most = fc_gate_steps(r);
+    if (n > most) n = most;
+  }
   double g = r->groups, b = (double)r->decoding, gap = gap_ns(r);
   double theta = r->unit ? (double)r->tick : (double)r->k * r->yield;
   r->line = (fc_line){.rows = r->table->padded[(int64_t)ceil(b / g)],
@@ -142,7 +150,7 @@ void fc_leap(fc_replica *r) {
                       .dx = b * r->yield / g,
                       .extra_ns = fc_host_ns(r, b, b * r->yield)};
   r->step = (fc_under_way){.kind = STEP_DECODE, .n = n, .paused = paused, .open = true};
-  if (r->def.imbalance_cv > 0) {
+  if (fc_is_noisy(r)) {
     r->experts_ns += draw_imbalance(r, &r->line, &r->step.n, gap);
     gap = (double)INFINITY;
   }
@@ -158,7 +166,7 @@ void fc_leap_commit(fc_replica *r) {
 }
 
 void fc_leap_cut(fc_replica *r) {
-  if (!r->step.open || r->step.n <= 1 || r->def.imbalance_cv > 0) return;
+  if (!r->step.open || r->step.n <= 1 || fc_is_noisy(r)) return;
   double gap = gap_ns(r);
   if (!(gap < r->step.ns)) return;
   r->step.ns = walk(r, &r->line, &r->step.n, gap, false);

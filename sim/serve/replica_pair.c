@@ -12,6 +12,7 @@ typedef struct {
   fc_time first_token, admitted;
   fc_time prefilled; /* when its transfer was asked for */
   uint32_t cached_tokens, preemptions;
+  fc_time front;
   double left_bytes;
   uint32_t next; /* in the link's queue, or free */
 } passage;
@@ -180,10 +181,11 @@ static void prefilled(void *context, const fc_replica_record *record) {
   a->admitted = record->admitted;
   a->first_token = record->first_token;
   a->cached_tokens = record->cached_tokens;
+  a->front = record->front;
   a->preemptions = record->preemptions;
   if (record->refused == FC_REFUSED_NOT && a->request.output_tokens > 1) { /* blocks are free at once */
     fc_time egress = fc_time_from_s(p->def->prefill.egress_s);
-    link_enter(p, i, record->finish - egress);
+    link_enter(p, i, record->finish - egress - record->front);
     return;
   }
   fc_replica_record whole = *record;
@@ -195,6 +197,8 @@ static void decoded(void *context, const fc_replica_record *record) {
   uint32_t i = (uint32_t)record->number;
   const passage *a = &p->passage[i];
   fc_replica_record whole = *record;
+  whole.finish += a->front - record->front; /* each token is as late as the first */
+  whole.front = a->front;
   whole.admitted = a->admitted;
   whole.first_token = a->first_token;
   whole.cached_tokens = a->cached_tokens;
@@ -253,57 +257,15 @@ static void all_events(pair *p) {
   }
 }
 
-static void add_parts(fc_step_parts *to, const fc_step_parts *from) {
-  to->attention_s += from->attention_s;
-  to->dense_s += from->dense_s;
-  to->experts_s += from->experts_s;
-  to->glue_s += from->glue_s;
-  to->head_s += from->head_s;
-  to->comm_s += from->comm_s;
-  to->launch_s += from->launch_s;
-  to->host_s += from->host_s;
-}
-
-/* Sums over replicas; what is a mean or a rate is of all of them together over the span of the whole run. */
+/* What is a mean or a rate is of all replicas together over the span of the whole run. */
 static void add_result(fc_replica_result *to, const fc_replica_result *one, double span_s,
                        double decode_share) {
-  to->in += one->in;
-  to->done += one->done;
-  for (int i = 0; i < FC_REFUSED_REASONS; i++) to->refused[i] += one->refused[i];
-  to->in_flight += one->in_flight;
-  to->input_tokens += one->input_tokens;
-  to->cached_tokens += one->cached_tokens;
-  to->output_tokens += one->output_tokens;
-  to->prefilled_tokens += one->prefilled_tokens;
-  to->preemptions += one->preemptions;
-  to->recomputed_tokens += one->recomputed_tokens;
-  to->kv_allocated += one->kv_allocated;
-  to->kv_freed += one->kv_freed;
-  to->kv_resident += one->kv_resident;
-  to->cache_lookups += one->cache_lookups;
-  to->cache_hits += one->cache_hits;
-  to->cache_evicted += one->cache_evicted;
-  to->iterations += one->iterations;
-  to->leaps += one->leaps;
   to->span_s = span_s;
-  to->busy_s += one->busy_s;
-  to->prefill_s += one->prefill_s;
-  to->decode_s += one->decode_s;
-  to->mixed_s += one->mixed_s;
-  add_parts(&to->parts, &one->parts);
+  fc_replica_result_add(to, one, decode_share);
   to->energy_j += one->energy_j;
-  to->batch_mean += one->batch_mean * decode_share;
-  to->batch_peak = fmax(to->batch_peak, one->batch_peak);
-  to->kv_peak = fmax(to->kv_peak, one->kv_peak);
-  if (span_s > 0) {
-    to->kv_mean += one->kv_mean * one->span_s / span_s;
-    to->queue_mean += one->queue_mean * one->span_s / span_s;
-    to->requests_per_s += (double)one->done / span_s;
-    to->output_tokens_per_s += (double)one->output_tokens / span_s;
-  }
-  to->bytes_per_resident = fmax(to->bytes_per_resident, one->bytes_per_resident);
-  to->table_error = fmax(to->table_error, one->table_error);
-  fc_digest_merge(&to->itl, &one->itl);
+  if (!(span_s > 0)) return;
+  to->requests_per_s += (double)one->done / span_s;
+  to->output_tokens_per_s += (double)one->output_tokens / span_s;
 }
 
 static void span_of(fc_replica **of, size_t n, fc_time *start, fc_time *end) {

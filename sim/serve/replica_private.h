@@ -103,10 +103,16 @@ struct fc_replica {
   const fc_request_source *source; /* or offered: */
   fc_request *ring;
   size_t ring_first, ring_n, ring_capacity;
-  fc_time until; /* offers are known up to here */
+  /* behind the gate, see replica_gate.c */
+  size_t ring_seen, ring_polled; /* of the ring, from its first: arrived; to be admitted */
+  int64_t seen_tokens;
+  int64_t look_k, wait_k, balance_k; /* decode iterations counted from */
+  double one_each;                   /* newcomers that it takes until every group has one */
+  double pace_ns;                    /* of the last iteration that decoded */
+  fc_time until;                     /* offers are known up to here */
   fc_time ingress, egress;
   fc_request head;
-  bool has_head;
+  bool has_head, gated;
   bool blocked;         /* no memory for the next in line: until a request leaves */
   uint64_t *head_block; /* offered requests own theirs */
 
@@ -210,6 +216,24 @@ void fc_finish(fc_replica *r, uint32_t i);
 void fc_leave_decode(fc_replica *r, fc_slot *s);
 void fc_slot_free(fc_replica *r, uint32_t i);
 
+/* --- the gate (replica_gate.c) --- */
+
+/* Takes what has arrived into the ring, and lets it in if the policy looks at newcomers now. */
+FC_NODISCARD
+fc_status fc_gate_look(fc_replica *r);
+/* Decode iterations until it opens by itself; INT64_MAX: nobody waits before it. */
+int64_t fc_gate_steps(const fc_replica *r);
+
+/* Time until the next one joins those who wait before it: their waits begin then, whether or not they can
+ * come in; infinite: nobody is known to. */
+double fc_gate_gap_ns(const fc_replica *r);
+
+/* --- results (replica_result.c) --- */
+
+/* Adds one replica's to a sum whose span_s is set: means are over all replicas and that span.  Not added:
+ * energy, rates, client's latencies. */
+void fc_replica_result_add(fc_replica_result *to, const fc_replica_result *one, double decode_share);
+
 /* --- iterations (replica_step.c, replica_leap.c, replica_reference.c) --- */
 
 int64_t fc_tick_at(const fc_replica *r, int64_t k);
@@ -227,7 +251,14 @@ FC_NODISCARD
 fc_status fc_reference_step(fc_replica *r);
 double fc_host_ns(const fc_replica *r, double sequences, double tokens);
 /* What a draw of the experts' imbalance adds to n iterations that spend `experts_ns` each. */
-double fc_imbalance_ns(fc_replica *r, double experts_ns, int64_t n);
+double fc_imbalance_ns(fc_replica *r, double cv, double experts_ns, int64_t n);
+static inline bool fc_is_noisy(const fc_replica *r) {
+  return r->def.imbalance_cv > 0 || r->def.experts;
+}
+/* Of an iteration of so many tokens of a group. */
+static inline double fc_imbalance_cv(const fc_replica *r, double tokens) {
+  return r->def.experts ? fc_expert_load_cv(r->def.experts, tokens) : r->def.imbalance_cv;
+}
 void fc_gaps_add(fc_replica *r, fc_time at);
 bool fc_paused(const fc_replica *r);
 /* Of one iteration at context x of a group. */

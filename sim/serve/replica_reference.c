@@ -55,8 +55,9 @@ fc_status fc_reference_step(fc_replica *r) {
     weight[0] += share * (1 - u);
     weight[1] += share * u;
   }
-  if (r->def.imbalance_cv > 0) {
-    double noise = fmax(-0.9 * ns, fc_imbalance_ns(r, fc_experts_ns(r, rows, x), 1));
+  if (fc_is_noisy(r)) {
+    double cv = fc_imbalance_cv(r, b * r->queries / r->groups);
+    double noise = fmax(-0.9 * ns, fc_imbalance_ns(r, cv, fc_experts_ns(r, rows, x), 1));
     ns += noise;
     r->experts_ns += noise;
   }

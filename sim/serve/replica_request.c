@@ -13,12 +13,12 @@ bool fc_feed_peek(const fc_replica *r, fc_time *visible) {
     *visible = r->head.arrival + r->ingress;
     return true;
   }
-  if (r->source) {
-    if (!r->source->peek(r->source->context, visible)) return false;
-  } else {
-    if (!r->ring_n) return false;
-    *visible = r->ring[r->ring_first].arrival;
-  }
+  /* those who wait before a closed gate bring nothing on by themselves */
+  size_t next = r->gated && !r->ring_polled && r->decoding > 0 ? r->ring_seen : 0;
+  if (next < r->ring_n)
+    *visible = r->ring[(r->ring_first + next) % r->ring_capacity].arrival;
+  else if (!r->source || !r->source->peek(r->source->context, visible))
+    return false;
   *visible += r->ingress;
   return true;
 }
@@ -62,8 +62,9 @@ void fc_feed_drop(fc_replica *r) {
 bool fc_feed_head(fc_replica *r) {
   fc_time visible;
   while (!r->has_head) {
+    if (r->gated && !r->ring_polled) return false;
     if (!fc_feed_peek(r, &visible) || visible > r->now.ns) return false;
-    if (r->source) {
+    if (r->source && !r->gated) {
       r->source->take(r->source->context, &r->head);
       r->result->in++;
       r->waiting++;
@@ -73,6 +74,11 @@ bool fc_feed_head(fc_replica *r) {
       r->head_block = (uint64_t *)(uintptr_t)r->head.block;
       r->ring_first = (r->ring_first + 1) % r->ring_capacity;
       r->ring_n--;
+      if (r->ring_polled) r->ring_polled--;
+      if (r->ring_seen) {
+        r->ring_seen--;
+        r->seen_tokens -= r->head.input_tokens;
+      }
     }
     r->has_head = true;
     fc_refusal why = refusal(r, &r->head);
@@ -204,6 +210,11 @@ static claim claim_of(const fc_replica *r, uint32_t again) {
   }
   int64_t shared = (int64_t)c.hits * c.weight;
   c.rest = c.target - shared * r->def.block_tokens;
+  if (r->def.cached_share > 0) { /* the last prompt token is computed in any case */
+    int64_t brought = (int64_t)(r->def.cached_share * (double)input);
+    if (brought > input - 1) brought = input - 1;
+    if (c.target - c.rest < brought) c.rest = c.target - brought;
+  }
   c.need = fc_kv_blocks_of(r, c.target) - shared;
   c.final = fc_kv_blocks_of(r, input + output) - shared;
   return c;
@@ -484,10 +495,19 @@ void fc_record_of(const fc_slot *s, fc_time finish, fc_replica_record *out) {
                              .slo_class = s->slo_class};
 }
 
+/* What its client waits for in front of the engine, beside ingress. */
+static fc_time front_of(const fc_replica *r) {
+  const fc_replica_def *d = &r->def;
+  if (!(d->front_request_s > 0) && !(d->steps_ahead > 0)) return 0;
+  double ns = 1e9 * d->front_request_s * (double)(r->running + r->waiting);
+  if (r->running > 1) ns += d->steps_ahead * r->pace_ns;
+  return (fc_time)(ns + 0.5);
+}
+
 void fc_finish(fc_replica *r, uint32_t i) {
   fc_slot *s = &r->slot[i];
   fc_replica_result *out = r->result;
-  fc_time egress = fc_time_from_s(r->def.egress_s), finish = r->now.ns + egress,
+  fc_time front = front_of(r), egress = r->egress + front, finish = r->now.ns + egress,
           first = s->first_token + egress;
   fc_kv_release(r, s);
   if (s->state == SLOT_DECODE) fc_leave_decode(r, s);
@@ -505,6 +525,7 @@ void fc_finish(fc_replica *r, uint32_t i) {
     fc_replica_record record;
     fc_record_of(s, finish, &record);
     record.first_token = first;
+    record.front = front;
     r->def.record(r->def.context, &record);
   }
   uint64_t number = s->number;

@@ -2,6 +2,7 @@
 /* Laws, and what a run comes to. */
 #include "replica_private.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static fc_status broken(char *why, const char *law, uint64_t left, uint64_t right) {
@@ -79,7 +80,7 @@ static void fill_parts(fc_replica_result *o, const fc_replica *r) {
   j += spread(&p, t->mixed.node, r->mixed_weight, (size_t)t->mixed.n);
   p.attention_s += 1e-9 * (r->core_ns + r->cell_ns);
   p.head_s += 1e-9 * r->head_ns;
-  p.comm_s += 1e-9 * r->exposed_ns;
+  *(t->idle_hidden ? &p.host_s : &p.comm_s) += 1e-9 * r->exposed_ns;
   p.experts_s += 1e-9 * r->experts_ns;
   p.host_s += 1e-9 * r->host_ns;
   j += 1e-9 * (t->core_w * r->core_ns + t->cell_w * r->cell_ns);
@@ -115,4 +116,57 @@ fc_status fc_replica_take_result(fc_replica_result *out, fc_replica *r, char *wh
   fill_parts(o, r);
   if (out != o) *out = *o;
   return FC_OK;
+}
+
+/* --- sums over replicas --- */
+
+static void add_parts(fc_step_parts *to, const fc_step_parts *from) {
+  to->attention_s += from->attention_s;
+  to->dense_s += from->dense_s;
+  to->experts_s += from->experts_s;
+  to->glue_s += from->glue_s;
+  to->head_s += from->head_s;
+  to->comm_s += from->comm_s;
+  to->launch_s += from->launch_s;
+  to->host_s += from->host_s;
+}
+
+static void add_counts(fc_replica_result *to, const fc_replica_result *one) {
+  to->in += one->in;
+  to->done += one->done;
+  for (int i = 0; i < FC_REFUSED_REASONS; i++) to->refused[i] += one->refused[i];
+  to->in_flight += one->in_flight;
+  to->input_tokens += one->input_tokens;
+  to->output_tokens += one->output_tokens;
+  to->cached_tokens += one->cached_tokens;
+  to->prefilled_tokens += one->prefilled_tokens;
+  to->preemptions += one->preemptions;
+  to->recomputed_tokens += one->recomputed_tokens;
+  to->kv_allocated += one->kv_allocated;
+  to->kv_freed += one->kv_freed;
+  to->kv_resident += one->kv_resident;
+  to->cache_lookups += one->cache_lookups;
+  to->cache_hits += one->cache_hits;
+  to->cache_evicted += one->cache_evicted;
+  to->iterations += one->iterations;
+  to->leaps += one->leaps;
+}
+
+void fc_replica_result_add(fc_replica_result *to, const fc_replica_result *one, double decode_share) {
+  add_counts(to, one);
+  to->busy_s += one->busy_s;
+  to->prefill_s += one->prefill_s;
+  to->decode_s += one->decode_s;
+  to->mixed_s += one->mixed_s;
+  add_parts(&to->parts, &one->parts);
+  to->batch_mean += one->batch_mean * decode_share;
+  to->batch_peak = fmax(to->batch_peak, one->batch_peak);
+  to->kv_peak = fmax(to->kv_peak, one->kv_peak);
+  if (to->span_s > 0) {
+    to->kv_mean += one->kv_mean * one->span_s / to->span_s;
+    to->queue_mean += one->queue_mean * one->span_s / to->span_s;
+  }
+  to->bytes_per_resident = fmax(to->bytes_per_resident, one->bytes_per_resident);
+  to->table_error = fmax(to->table_error, one->table_error);
+  fc_digest_merge(&to->itl, &one->itl);
 }

@@ -16,9 +16,9 @@ double fc_host_ns(const fc_replica *r, double sequences, double tokens) {
 /* --- imbalance --- */
 
 /* Log-normal of mean 1; many draws by the mean and variance of their sum. */
-double fc_imbalance_ns(fc_replica *r, double experts_ns, int64_t n) {
-  double cv = r->def.imbalance_cv, sum = 0;
-  if (!(experts_ns > 0)) return 0;
+double fc_imbalance_ns(fc_replica *r, double cv, double experts_ns, int64_t n) {
+  double sum = 0;
+  if (!(experts_ns > 0) || !(cv > 0)) return 0;
   if (n > FC_DRAWS_MAX) return experts_ns * cv * sqrt((double)n) * fc_rng_normal(&r->noise);
   double variance = log1p(cv * cv), sd = sqrt(variance);
   for (int64_t i = 0; i < n; i++) sum += exp(sd * fc_rng_normal(&r->noise) - 0.5 * variance) - 1;
@@ -132,10 +132,10 @@ static void plan_prompts(fc_replica *r, const batch *b) {
   fc_mixed_step m = fc_step_table_mixed(r->table, &w);
   spend_mixed(r, &m, decodes);
   double host = fc_host_ns(r, decodes + (double)b->prompts, decodes * r->yield + (double)b->ends), noise = 0;
-  if (r->def.imbalance_cv > 0) {
+  if (fc_is_noisy(r)) {
     const fc_step_node *n = &m.table->node[m.node];
     double experts = n[0].experts + m.weight * (n[1].experts - n[0].experts);
-    noise = fc_imbalance_ns(r, 1e9 * experts, 1);
+    noise = fc_imbalance_ns(r, fc_imbalance_cv(r, w.prefill + w.decode * r->queries), 1e9 * experts, 1);
     if (noise < -m.ns) noise = -m.ns;
   }
   r->experts_ns += noise;
@@ -164,7 +164,8 @@ fc_status fc_plan(fc_replica *r) {
   int64_t spare = 0;
   if (r->def.policy.mixed && r->decoding > 0) spare = make_room(r);
   batch b;
-  fc_status status = schedule_prompts(r, &b, spare);
+  fc_status status = r->gated ? fc_gate_look(r) : FC_OK;
+  if (status == FC_OK) status = schedule_prompts(r, &b, spare);
   if (status != FC_OK) return status;
   if (r->decoding > r->batch_peak) r->batch_peak = r->decoding;
   if (b.tokens > 0) {
@@ -254,8 +255,12 @@ fc_status fc_apply(fc_replica *r) {
   r->result->iterations += (uint64_t)r->step.n;
   r->result->end = r->now.ns;
   fc_status status = FC_OK;
+  if (r->step.kind != STEP_PREFILL && r->def.steps_ahead > 0) r->pace_ns = r->step.ns / (double)r->step.n;
   if (r->step.kind != STEP_PREFILL) status = end_decodes(r);
-  if (status == FC_OK && r->step.kind != STEP_DECODE) status = end_prompts(r);
+  if (status == FC_OK && r->step.kind != STEP_DECODE) {
+    r->look_k = r->k;
+    status = end_prompts(r);
+  }
   r->step.kind = STEP_NONE;
   return status;
 }

@@ -21,7 +21,7 @@ fc_search_def fc_search_default_def(void) {
                      .token_budget = budgets,
                      .load = fc_load_default_def(),
                      .margin = 0.1,
-                     .keep = 48,
+                     .keep = 96,
                      .front = 12,
                      .requests = 2000,
                      .seed = 1};
@@ -192,11 +192,13 @@ static fc_status run_wave(queue *q) {
   return status;
 }
 
-static double best_usd(const fc_search *s) {
+/* Of a device; NULL: of all. */
+static double best_usd(const fc_search *s, const char *device) {
   double best = (double)INFINITY;
   for (size_t i = 0; i < s->out->n; i++) {
     const fc_search_candidate *c = &s->out->candidate[i];
-    if (c->state == FC_SEARCH_MET) best = fmin(best, c->usd_per_mtok);
+    if (c->state == FC_SEARCH_MET && (!device || strcmp(device, c->device) == 0))
+      best = fmin(best, c->usd_per_mtok);
   }
   return best;
 }
@@ -220,10 +222,24 @@ static fc_status simulate_cheapest(queue *q, size_t keep) {
   fc_status status = FC_OK;
   take_devices(q, keep);
   while (status == FC_OK) {
-    double best = best_usd(q->s);
+    double best = best_usd(q->s, NULL);
     size_t room = keep > q->s->out->n_simulated ? keep - q->s->out->n_simulated : 0;
     for (size_t at = 0; at < q->n && q->in_wave < WAVE && q->in_wave < room; at++)
       if (!hopeless(q, at, best)) take(q, at);
+    if (q->in_wave == 0) break;
+    status = run_wave(q);
+  }
+  return status;
+}
+
+/* What is told of the best of every device is true of it only if that is known to be its best. */
+static fc_status simulate_devices(queue *q, size_t keep) {
+  fc_status status = FC_OK;
+  while (status == FC_OK) {
+    size_t room = keep > q->s->out->n_simulated ? keep - q->s->out->n_simulated : 0;
+    for (size_t at = 0; at < q->n && q->in_wave < WAVE && q->in_wave < room; at++)
+      if (!q->done[at] && !hopeless(q, at, best_usd(q->s, q->s->out->candidate[q->order[at].i].device)))
+        take(q, at);
     if (q->in_wave == 0) break;
     status = run_wave(q);
   }
@@ -258,9 +274,10 @@ static fc_status simulate(fc_search *s) {
     qsort(q.order, q.n, sizeof *q.order, by_usd);
     size_t front = s->def->front < s->def->keep ? s->def->front : s->def->keep - 1;
     status = simulate_cheapest(&q, s->def->keep - front);
+    if (status == FC_OK) status = simulate_devices(&q, s->def->keep - front);
     if (status == FC_OK) status = simulate_front(&q);
   }
-  double best = best_usd(s);
+  double best = best_usd(s, NULL);
   s->out->proven = true;
   for (size_t at = 0; at < q.n && status == FC_OK; at++) {
     if (q.done[at]) continue;

@@ -29,7 +29,7 @@ static fc_status add_plan(fc_search *s, const fc_search_device *d, const fc_serv
   fc_serve_plan stored = *plan;
   if (d->stored != FC_DTYPE_FP32) stored.gemm = d->stored;
   fc_serve_memory memory;
-  fc_cost_serve_memory(&memory, model, d->profile->device, &stored, s->lengths.context);
+  fc_cost_serve_stage_memory(&memory, model, d->profile->device, &stored, s->lengths.context);
   fc_search_option o = {.device = d->name,
                         .usd_per_s = d->usd_per_s,
                         .plan = *plan,
@@ -41,22 +41,23 @@ static fc_status add_plan(fc_search *s, const fc_search_device *d, const fc_serv
 }
 
 /* Experts: over all devices, by tensor parallelism alone, or over some where groups are several. */
-static fc_status add_experts(fc_search *s, const fc_search_device *d, int64_t tp, int64_t dp) {
+static fc_status add_experts(fc_search *s, const fc_search_device *d, int64_t tp, int64_t dp, int64_t pp) {
   const fc_model *model = s->def->model;
   bool sparse = model->moe.experts > 0;
   int64_t ep = 1;
   for (int i = 0; i < 2; i++) {
     fc_serve_plan p = d->wish;
-    p.devices = tp * dp;
+    p.devices = tp * dp * pp;
     p.tp = tp;
     p.attention_dp = dp;
     p.ep = ep;
+    p.pp = pp;
     if (p.two_batch_overlap && ep == 1) p.two_batch_overlap = false;
     p = fc_serve_plan_complete(model, &p);
     fc_status status =
         dp > 1 && ep == 1 ? FC_OK : add_plan(s, d, &p); /* groups share experts, or are instances */
-    if (status != FC_OK || !sparse || p.devices == 1) return status;
-    ep = p.devices;
+    if (status != FC_OK || !sparse || tp * dp == 1) return status;
+    ep = tp * dp;
   }
   return FC_OK;
 }
@@ -69,12 +70,15 @@ static fc_status add_device(fc_search *s, const fc_search_device *d) {
   if (most > DEGREES_MAX) most = DEGREES_MAX;
   int64_t heads = s->def->model->attention.heads;
   fc_status status = FC_OK;
-  for (int64_t tp = 1; tp <= most && tp <= domain && status == FC_OK; tp++) {
-    if (heads % tp != 0) continue;
-    status = add_experts(s, d, tp, 1);
-    if (s->def->model->moe.experts == 0) continue;
-    for (int64_t dp = 2; tp * dp <= most && status == FC_OK; dp *= 2) status = add_experts(s, d, tp, dp);
-  }
+  int64_t stages = d->stages_max > 1 ? d->stages_max : 1;
+  for (int64_t pp = 1; pp <= stages && status == FC_OK; pp *= 2)
+    for (int64_t tp = 1; tp * pp <= most && tp <= domain && status == FC_OK; tp++) {
+      if (heads % tp != 0) continue;
+      status = add_experts(s, d, tp, 1, pp);
+      if (s->def->model->moe.experts == 0) continue;
+      for (int64_t dp = 2; tp * dp * pp <= most && status == FC_OK; dp *= 2)
+        status = add_experts(s, d, tp, dp, pp);
+    }
   return status;
 }
 
@@ -88,7 +92,7 @@ static fc_status add_candidates(fc_search *s, size_t option) {
   double held = (double)o->kv_blocks * (double)def->block_tokens / s->lengths.context;
   for (size_t b = 0; b < def->n_batches; b++) {
     /* past twice what the cache holds a limit changes nothing */
-    if (b > 0 && (double)(def->max_batch[b - 1] * o->plan.attention_dp) > 2 * held) break;
+    if (b > 0 && (double)def->max_batch[b - 1] * fc_search_groups(&o->plan) > 2 * held) break;
     for (size_t c = 0; c < def->n_budgets; c++)
       grown[s->out->n++] = (fc_search_candidate){.device = o->device,
                                                  .usd_per_s = o->usd_per_s,
@@ -158,7 +162,8 @@ static double iteration(bound *b, double decode, double prefill) {
                          ? o->step(o->context, &it, &load)
                          : fc_cost_serve_iteration(&it, b->source.model, b->source.profile, &o->plan, &load);
   if (status != FC_OK) b->broken = true;
-  double host = b->s->def->engine ? b->s->def->engine->request_s * decode : 0;
+  const fc_search_def *def = b->s->def;
+  double host = ((def->engine ? def->engine->request_s : 0) + def->token_s) * decode;
   return it.seconds + host;
 }
 
@@ -217,16 +222,16 @@ static double prompt_s(bound *b) {
 void fc_search_screen(fc_search *s, size_t i) {
   fc_search_candidate *c = &s->out->candidate[i];
   const fc_search_def *def = s->def;
-  bound b = {.s = s, .option = &s->option[c->option], .groups = (double)c->plan.attention_dp};
+  bound b = {.s = s, .option = &s->option[c->option], .groups = fc_search_groups(&c->plan)};
   b.source = b.option->source;
   b.budget = b.groups * (double)c->token_budget;
   c->state = FC_SEARCH_UNTRIED;
   double held = (double)c->kv_blocks * (double)def->block_tokens;
-  if (held / b.groups < s->lengths.longest) {
+  if (held / (double)c->plan.attention_dp < s->lengths.longest) {
     c->state = FC_SEARCH_MEMORY;
     return;
   }
-  double front = def->engine ? def->engine->front_s : 0;
+  double front = def->engine ? def->engine->front_s + 2 * def->engine->way_s : 0;
   c->screen_ttft_s = prompt_s(&b) + front;
   double most = fmax(1, fmin((double)c->max_batch * b.groups, held / s->lengths.context)), at_s;
   s->cap[i] = best_rate(&b, most, 1e300, &at_s);

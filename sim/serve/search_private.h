@@ -43,6 +43,11 @@ void fc_search_screen(fc_search *s, size_t i);
 double fc_search_instances(const fc_search_def *def, double rate);
 double fc_search_usd(const fc_search *s, const fc_search_candidate *c, double rate);
 
+/* That batches and budgets are given for: attention groups, in a pipeline their micro-batches. */
+static inline double fc_search_groups(const fc_serve_plan *plan) {
+  return (double)(plan->attention_dp * fc_serve_stages(plan));
+}
+
 /* --- search_trial.c --- */
 
 /* A load at a rate; requests as given. */

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #include <fleetcast/base/diag.h>
-#include <fleetcast/serve/replica.h>
+#include <fleetcast/serve/case.h>
+#include <fleetcast/serve/view.h>
 
 /* Of a run, by number: what fills it up and what runs dry is not looked at.  A run is eight times what is
  * under way at most, and two minutes: an instance given 3 % more than it can do then lets requests wait some
@@ -111,9 +112,6 @@ static void fill_point(fc_search_point *p, trial *t, double rate) {
   p->refused = refused / fmax(1, (double)r->in);
   estimate(&p->ttft_s, &p->ttft_half_s, x->ttft, x->n, def->slo.percentile);
   estimate(&p->tpot_s, &p->tpot_half_s, x->tpot, x->n, def->slo.percentile);
-  if (!def->engine) return;
-  p->ttft_s += def->engine->front_s + def->engine->steps_ahead * p->tpot_s +
-               def->engine->front_request_s * (r->batch_mean + r->queue_mean);
 }
 
 static double rate_of(const trial *t, int k) {
@@ -179,7 +177,7 @@ static fc_search_binds binds_of(const trial *t, const fc_search_point *p) {
   if (tpot > 1 && tpot >= ttft) return FC_BINDS_TPOT;
   /* requests wait: for memory, for a place, or for the prompts before them */
   if (p->preempted > 0.01 || p->kv_share > 0.9) return FC_BINDS_KV;
-  if (p->batch_mean > 0.9 * (double)(t->c->max_batch * t->c->plan.attention_dp)) return FC_BINDS_BATCH;
+  if (p->batch_mean > 0.9 * (double)t->c->max_batch * fc_search_groups(&t->c->plan)) return FC_BINDS_BATCH;
   return ttft > 1 ? FC_BINDS_TTFT : FC_BINDS_TPOT;
 }
 
@@ -192,6 +190,11 @@ static void price(trial *t) {
   c->usd_per_mtok = fc_search_usd(t->s, c, rate);
   c->usd_low = fc_search_usd(t->s, c, c->rate_high);
   c->usd_high = fc_search_usd(t->s, c, c->rate_low);
+  /* rates go with the inverse of the iteration time */
+  double z = 1.96 * c->log_sd, more = hypot(log(c->rate_high / rate), z);
+  double less = c->rate_low > 0 ? hypot(log(rate / c->rate_low), z) : (double)INFINITY;
+  c->usd_least = fc_search_usd(t->s, c, rate * exp(more));
+  c->usd_most = fc_search_usd(t->s, c, rate * exp(-less));
   c->usd_full = 1e6 * c->usd_per_s * (double)c->plan.devices / (rate * t->s->lengths.output);
   if (def->devices_max > 0 && c->devices > (double)def->devices_max) c->state = FC_SEARCH_DEVICES;
 }
@@ -219,6 +222,8 @@ static fc_status search_rates(trial *t) {
   fc_step_work work = {.decode = fmax(1, c->at.batch_mean)};
   work.decode_context = work.decode * t->s->lengths.context;
   if (fc_step_table_direct(t->steps, &it, &work) == FC_OK) c->log_sd = it.log_sd;
+  const fc_profile *profile = t->s->option[c->option].source.profile;
+  if (profile && profile->engine) c->log_sd = FC_CASE_TPOT_LOG_SD;
   price(t);
   return FC_OK;
 }
@@ -242,7 +247,8 @@ static fc_status make_steps(trial *t, const fc_search_option *o) {
   def.step = o->step;
   def.context = o->context;
   def.devices = c->plan.devices;
-  def.groups = c->plan.attention_dp;
+  def.stages = fc_serve_stages(&c->plan);
+  def.groups = c->plan.attention_dp * def.stages;
   return fc_step_table_new(&t->steps, &def);
 }
 
@@ -257,11 +263,12 @@ static fc_status make(trial *t, double cap) {
   t->def.steps = t->steps;
   t->def.kv_blocks = t->c->kv_blocks;
   t->def.block_tokens = s->def->block_tokens;
-  if (s->def->engine) t->def.host_request_s = s->def->engine->request_s;
+  if (s->def->engine) fc_serve_overheads(&t->def, s->def->engine);
+  t->def.detokenise_s = s->def->token_s;
   t->def.context = &t->sample;
   t->def.record = record;
   double held = (double)t->c->kv_blocks * (double)s->def->block_tokens / s->lengths.context;
-  double batch = fmin(held, (double)(t->c->max_batch * t->c->plan.attention_dp));
+  double batch = fmin(held, (double)t->c->max_batch * fc_search_groups(&t->c->plan));
   t->fewest = fmax((double)s->def->requests, FILLS * batch);
   t->top = cap * HEADROOM;
   look_at(&t->sample, requests_of(t, t->top));

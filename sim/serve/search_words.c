@@ -7,12 +7,13 @@
 #include <string.h>
 
 void fc_search_name(char out[FC_SEARCH_NAME], const fc_search_candidate *c) {
-  char groups[64] = "";
+  char groups[64] = "", stages[32] = "";
+  if (c->plan.pp > 1) (void)snprintf(stages, sizeof stages, " pp %lld", (long long)c->plan.pp);
   if (c->plan.attention_dp > 1 || c->plan.ep > 1)
     (void)snprintf(groups, sizeof groups, " dp %lld ep %lld", (long long)c->plan.attention_dp,
                    (long long)c->plan.ep);
-  (void)snprintf(out, FC_SEARCH_NAME, "%lld x %.40s (tp %lld%s, batch %lld, budget %lld)",
-                 (long long)c->plan.devices, c->device, (long long)c->plan.tp, groups,
+  (void)snprintf(out, FC_SEARCH_NAME, "%lld x %.40s (tp %lld%s%s, batch %lld, budget %lld)",
+                 (long long)c->plan.devices, c->device, (long long)c->plan.tp, groups, stages,
                  (long long)c->max_batch, (long long)c->token_budget);
 }
 
@@ -62,7 +63,10 @@ static void why_lost(fc_search *s, fc_search_candidate *c, const fc_search_candi
   double idle = (c->usd_per_mtok / c->usd_full) / (best->usd_per_mtok / best->usd_full);
   double more = 100 * (c->usd_per_mtok / best->usd_per_mtok - 1);
   char limit[160];
-  const char *tie = c->usd_low <= best->usd_high ? "; the intervals overlap" : "";
+  /* what is wrong with a device's profile is so for all its plans */
+  bool same = strcmp(c->device, best->device) == 0;
+  bool overlap = same ? c->usd_low <= best->usd_high : c->usd_least <= best->usd_most;
+  const char *tie = overlap ? "; the intervals overlap" : "";
   if (more <= 0) tie = "; a tie, told apart by order alone";
   limit_of(limit, s->def, c);
   if (price > speed && price > idle)
@@ -72,11 +76,12 @@ static void why_lost(fc_search *s, fc_search_candidate *c, const fc_search_candi
                    3600 * c->usd_per_s, 3600 * best->usd_per_s, tokens_of(s, c), tokens_of(s, best), more,
                    limit, tie);
   else if (idle > speed)
-    (void)snprintf(c->why, sizeof c->why,
-                   "whole instances: %.0f of %lld devices for a load that fills %.3g of them: %.1f %% dearer "
-                   "(%s)%s",
-                   c->instances, (long long)c->plan.devices, s->def->rate_per_s / c->at.rate_per_s, more,
-                   limit, tie);
+    (void)snprintf(
+        c->why, sizeof c->why,
+        "whole instances: the load would fill %.3g of them and takes %.0f, of %lld device%s each: %.1f %% "
+        "dearer (%s)%s",
+        s->def->rate_per_s / c->at.rate_per_s, c->instances, (long long)c->plan.devices,
+        c->plan.devices > 1 ? "s" : "", more, limit, tie);
   else
     (void)snprintf(c->why, sizeof c->why,
                    "%s: %.4g output tokens/s a device against %.4g: %.1f %% dearer (%s)%s",
@@ -147,12 +152,15 @@ static void answer_best(fc_search *s) {
   const fc_search_candidate *c = &out->candidate[0];
   char name[FC_SEARCH_NAME], which[16];
   fc_search_name(name, c);
-  (void)snprintf(out->answer, sizeof out->answer,
-                 "%.0f instance%s of %s: %.4g USD a million output tokens [%.4g, %.4g], %.3g requests/s an "
-                 "instance [%.3g, %.3g], %s TTFT %.3g s, TPOT %.3g ms%s.",
-                 c->instances, c->instances > 1 ? "s" : "", name, c->usd_per_mtok, c->usd_low, c->usd_high,
-                 c->at.rate_per_s, c->rate_low, c->rate_high, statistic_of(&s->def->slo, which), c->at.ttft_s,
-                 1e3 * c->at.tpot_s, out->proven ? "" : "; others could be cheaper, but were not simulated");
+  (void)snprintf(
+      out->answer, sizeof out->answer,
+      "%.0f instance%s of %s: %.4g USD a million output tokens [%.4g, %.4g], %.3g requests/s an "
+      "instance (by the simulation alone [%.3g, %.3g]), %s TTFT %.3g s, TPOT %.3g ms%s. In brackets: "
+      "95 %%, with iterations known to %.0f %%.",
+      c->instances, c->instances > 1 ? "s" : "", name, c->usd_per_mtok, c->usd_least, c->usd_most,
+      c->at.rate_per_s, c->rate_low, c->rate_high, statistic_of(&s->def->slo, which), c->at.ttft_s,
+      1e3 * c->at.tpot_s, out->proven ? "" : "; others could be cheaper, but were not simulated",
+      100 * expm1(c->log_sd));
 }
 
 void fc_search_explain(fc_search *s) {

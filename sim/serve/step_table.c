@@ -96,8 +96,15 @@ fc_status fc_step_table_direct(const fc_step_table *t, fc_serve_iteration *out, 
 /* --- functions --- */
 
 static fc_status of_model(const void *context, fc_serve_iteration *out, const fc_serve_load *load) {
-  const fc_step_source *s = context;
-  return fc_cost_serve_iteration(out, s->model, s->profile, s->plan, load);
+  const fc_step_model *m = context;
+  const fc_step_source *s = &m->source;
+  if (!m->experts) return fc_cost_serve_iteration(out, s->model, s->profile, &m->plan, load);
+  fc_serve_plan plan = m->plan;
+  double groups = (double)(plan.attention_dp * fc_serve_stages(&plan));
+  double queries = load->query_tokens > 0 ? load->query_tokens : 1;
+  plan.busiest =
+      fc_expert_load_mean(m->experts, (load->decode_requests * queries + load->prefill_tokens) / groups);
+  return fc_cost_serve_iteration(out, s->model, s->profile, &plan, load);
 }
 
 fc_status fc_step_table_of_model(fc_step_table **out, const fc_step_table_def *def,
@@ -105,16 +112,18 @@ fc_status fc_step_table_of_model(fc_step_table **out, const fc_step_table_def *d
   *out = NULL;
   fc_status status = fc_serve_plan_check(source->model, source->plan, NULL);
   if (status != FC_OK) return status;
+  fc_step_model model = {.source = *source, .plan = *source->plan, .experts = def->experts};
   fc_step_table_def d = *def;
   d.step = of_model;
-  d.context = source;
+  d.context = &model;
   d.devices = source->plan->devices;
-  d.groups = source->plan->attention_dp;
+  d.stages = fc_serve_stages(source->plan);
+  d.groups = source->plan->attention_dp * d.stages;
   d.idle_w = source->profile->device->idle_w;
   status = fc_step_table_new(out, &d);
   if (status != FC_OK) return status;
-  (*out)->source = *source; /* the caller's may go */
-  (*out)->def.context = &(*out)->source;
+  (*out)->model = model; /* the caller's may go */
+  (*out)->def.context = &(*out)->model;
   return FC_OK;
 }
 

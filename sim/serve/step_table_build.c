@@ -272,6 +272,11 @@ static token_terms terms_of(builder *b, double m, bool mixed) {
   w.decode_context = decode;
   fc_serve_iteration it = call(b, &w);
   double ep = 0, comm = it.comm_s;
+  if (it.idle_s > 0) { /* whatever the device does more comes off it */
+    ep = it.seconds - it.comm_s - (it.host_s - it.idle_s);
+    it.host_s -= it.idle_s;
+    t->idle_hidden = true;
+  }
   if (it.comm_hidden_s > 0) { /* under more attention all that can be hidden is */
     fc_step_work far = prompt(p, 1e3 * (double)t->def.max_context);
     far.decode = w.decode;

@@ -42,9 +42,16 @@ typedef struct fc_token_table {
   fc_step_node *node;
 } fc_token_table;
 
+/* A model and its plan. */
+typedef struct fc_step_model {
+  fc_step_source source; /* its plan is the one here */
+  fc_serve_plan plan;
+  const fc_expert_load *experts;
+} fc_step_model;
+
 struct fc_step_table {
   fc_step_table_def def;
-  fc_step_source source; /* of a model: context of def */
+  fc_step_model model; /* context of def */
   fc_log_grid x, p, y;
   int rows;
   int32_t *batch;             /* [rows] */
@@ -57,6 +64,7 @@ struct fc_step_table {
   double *head_ns;       /* [heads + 1] over one sequence's */
   double core_w, cell_w; /* dynamic W of all devices while attention runs: decode, prefill */
   double cell_factor;    /* of prefill attention in mixed iterations */
+  bool idle_hidden;      /* what busy may hide are launches, not communication */
   fc_step_table_error error;
 };
 

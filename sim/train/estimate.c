@@ -6,6 +6,8 @@
 
 #include <fleetcast/cost/train_step.h>
 
+#include "estimate.h"
+
 double fc_train_checkpoint_s(const fc_failure *failure, double devices) {
   if (failure->checkpoint_s > 0) return failure->checkpoint_s;
   return sqrt(2 * failure->checkpoint_write_s * failure->device_mtbf_s / devices);
@@ -32,6 +34,18 @@ static bool failure_is_valid(const fc_failure *f) {
          isfinite(f->checkpoint_s) && f->checkpoint_write_s >= 0 && isfinite(f->checkpoint_write_s);
 }
 
+/* One stage has no schedule, and graphs of more passes than this are as regular as the closed form. */
+enum { GRAPH_PASSES_MAX = 200000 };
+
+fc_status fc_train_step_of(fc_train_simulation *out, const fc_train_step *closed, const fc_model *model,
+                           const fc_profile *profile, const fc_train_plan *plan) {
+  *out = (fc_train_simulation){
+      .seconds = closed->seconds, .closed_s = closed->seconds, .idle_s = closed->bubble_s};
+  double chunks = fmax(1, (double)plan->virtual_stages);
+  if (plan->pp < 2 || (double)plan->pp * chunks * closed->micro_batches > GRAPH_PASSES_MAX) return FC_OK;
+  return fc_train_step_simulate(out, model, profile, plan, NULL);
+}
+
 fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,
                                  const fc_train_plan *wish, const fc_failure *failure, char *why) {
   if (why) *why = '\0';
@@ -50,20 +64,23 @@ fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, 
       (void)snprintf(why, 256, "the profile of %s lacks a kernel that training needs", profile->device_name);
     return status;
   }
+  fc_train_simulation graph;
+  status = fc_train_step_of(&graph, &step, model, profile, &plan);
+  if (status != FC_OK) return status;
   fc_train_memory memory;
   fc_cost_train_memory(&memory, model, &plan);
   const fc_device *device = profile->device;
   double devices = (double)plan.devices, tokens = (double)plan.global_batch * (double)plan.sequence;
   fc_train_estimate e = {
-      .plan = plan, .step_s = step.seconds, .step_log_sd = step.log_sd, .watts = step.watts};
-  e.tokens_per_s = tokens / step.seconds;
+      .plan = plan, .step_s = graph.seconds, .step_log_sd = step.log_sd, .watts = step.watts};
+  e.tokens_per_s = tokens / graph.seconds;
   e.flop_per_token = fc_model_train_flop_per_token(model, (double)plan.sequence, model->mtp_layers > 0);
   double peak = device->peak_flop_per_s[FC_DTYPE_BF16];
   if (!(peak > 0)) peak = device->peak_flop_per_s[FC_DTYPE_FP8];
   e.mfu = peak > 0 ? e.flop_per_token * e.tokens_per_s / (devices * peak) : 0;
   e.memory_bytes = memory.total_bytes;
   e.fits = memory.total_bytes <= device->memory_bytes;
-  e.bubble = step.bubble_s / step.seconds;
+  e.bubble = graph.idle_s / graph.seconds;
   e.exposed_comm = (step.comm_s + step.data_s) / step.seconds;
   e.goodput = fc_train_goodput(failure, devices);
   *out = e;

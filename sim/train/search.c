@@ -7,6 +7,8 @@
 
 #include <fleetcast/cost/train_step.h>
 
+#include "estimate.h"
+
 typedef struct {
   const fc_model *model;
   const fc_profile *profile;
@@ -16,6 +18,7 @@ typedef struct {
   double best_s;      /* a token */
   double least_bytes; /* of plans that do not fit */
   int tried;
+  fc_status status;
 } search;
 
 /* Sequences a step: the wish, or enough micro-batches for the target, a multiple of what the plan needs. */
@@ -25,7 +28,8 @@ static int64_t batch_of(const search *s, const fc_train_plan *p, int64_t dp) {
   int64_t multiple = p->schedule == FC_SCHEDULE_INTERLEAVED ? p->pp : 2;
   double want = FC_TRAIN_BATCH_TOKENS / (double)p->sequence / (double)(unit * multiple);
   int64_t n = (int64_t)fmax(1, round(want)) * multiple;
-  if (p->schedule == FC_SCHEDULE_DUALPIPE && n < 2 * p->pp) n = 2 * p->pp;
+  bool dual = p->schedule == FC_SCHEDULE_DUALPIPE || p->schedule == FC_SCHEDULE_DUALPIPEV;
+  if (dual && n < 2 * p->pp) n = 2 * p->pp;
   return n * unit;
 }
 
@@ -44,11 +48,14 @@ static void try_plan(search *s, fc_train_plan p) {
     fc_train_step step;
     if (fc_cost_train_step(&step, s->model, s->profile, &p) != FC_OK) return;
     s->tried++;
-    double per_token = step.seconds / ((double)p.global_batch * (double)p.sequence);
-    if (per_token < s->best_s) {
-      s->best_s = per_token;
-      s->best = p;
-    }
+    double tokens = (double)p.global_batch * (double)p.sequence;
+    if (!(step.seconds < s->best_s * tokens)) return; /* its graph is hardly faster */
+    fc_train_simulation graph;
+    fc_status status = fc_train_step_of(&graph, &step, s->model, s->profile, &p);
+    if (status == FC_E_NOMEM) s->status = status;
+    if (status != FC_OK || !(graph.seconds < s->best_s * tokens)) return;
+    s->best_s = graph.seconds / tokens;
+    s->best = p;
     return;
   }
 }
@@ -123,6 +130,7 @@ fc_status fc_train_estimate_auto(fc_train_estimate *out, const fc_model *model, 
   search s = {.model = model, .profile = profile, .wish = wish, .devices = devices};
   s.best_s = s.least_bytes = (double)INFINITY;
   if (devices >= 1) try_all(&s);
+  if (s.status != FC_OK) return s.status;
   if (s.tried > 0) return fc_train_estimate_plan(out, model, profile, &s.best, failure, why);
   if (!why) return FC_E_INFEASIBLE;
   if (isfinite(s.least_bytes))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many L1 evaluations a second one core does: training steps, serving iterations, capacities, plan
- * searches of DeepSeek-V3.  Every call has other inputs and every result is used.  Usage: bench_cost
- * [SECONDS] */
+ * searches and schedule graphs of DeepSeek-V3.  Every call has other inputs and every result is used.  Usage:
+ * bench_cost [SECONDS] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,8 @@
 #include <fleetcast/cost/train_step.h>
 #include <fleetcast/serve/capacity.h>
 #include <fleetcast/train/run.h>
+#include <fleetcast/train/schedule.h>
+#include <fleetcast/train/step.h>
 
 #include "fixture_models.h"
 
@@ -107,6 +109,48 @@ static double search(uint64_t i) {
              : 0;
 }
 
+static double simulated(uint64_t i) {
+  fc_train_plan plan = {
+      .devices = 2048, .tp = 1, .pp = 16, .cp = 1, .ep = 64, .virtual_stages = 1, .micro_batch = 1};
+  plan.global_batch = 15360;
+  plan.sequence = 2048 + 16 * (int64_t)(i % 128);
+  plan.zero = 1;
+  plan.schedule = FC_SCHEDULE_DUALPIPE;
+  plan.recompute = FC_RECOMPUTE_SELECTIVE;
+  plan.gemm = FC_DTYPE_FP8;
+  plan.overlap = 1;
+  fc_train_simulation s;
+  return fc_train_step_simulate(&s, &fixture_deepseek_v3, &fixture_h800_profile, &plan, NULL) == FC_OK
+             ? s.seconds
+             : 0;
+}
+
+/* Schedules of 16 ranks and 120 micro-batches (112 or 128 where ranks must divide them), other times at every
+ * run. */
+static int run_pipeline(const char *name, fc_schedule schedule, int64_t chunks, int64_t micro,
+                        double seconds) {
+  enum { RANKS = 16, STAGES_MAX = 64 };
+  fc_pipeline *pipeline;
+  if (fc_pipeline_new(&pipeline, schedule, RANKS, chunks, micro) != FC_OK) return 1;
+  fc_stage_pass stage[STAGES_MAX];
+  double start = now_s(), spent = 0, sum = 0;
+  uint64_t n = 0;
+  for (; spent < seconds; n++, spent = now_s() - start) {
+    for (int k = 0; k < STAGES_MAX; k++) {
+      double t = 1 + 1e-3 * (double)((n + (uint64_t)k) % 101);
+      stage[k] = (fc_stage_pass){t, t, t, 0.9 * t, 1.8 * t};
+    }
+    fc_pipeline_run played;
+    fc_pipeline_play(&played, pipeline, stage, 0.01, NULL);
+    sum += played.makespan_s;
+  }
+  fc_pipeline_free(pipeline);
+  (void)printf(
+      "%-18s %10.0f /s  %8.2f us each  (%llu graphs of 16 ranks x %d micro-batches, checksum %.9g)\n", name,
+      (double)n / spent, spent / (double)n * 1e6, (unsigned long long)n, (int)micro, sum);
+  return !(sum > 0);
+}
+
 static int run(const char *name, double (*call)(uint64_t), double seconds) {
   double start = now_s(), sum = 0, spent = 0;
   uint64_t n = 0, failed = 0;
@@ -135,5 +179,11 @@ int main(int argc, char **argv) {
   failed |= run("prefill iteration", prefill_iteration, seconds);
   failed |= run("capacity, auto", capacity, seconds);
   failed |= run("train plan search", search, seconds);
+  failed |= run("train step, graph", simulated, seconds);
+  failed |= run_pipeline("1f1b", FC_SCHEDULE_1F1B, 1, 120, seconds);
+  failed |= run_pipeline("interleaved x 4", FC_SCHEDULE_INTERLEAVED, 4, 128, seconds);
+  failed |= run_pipeline("zb1p", FC_SCHEDULE_ZB1P, 1, 120, seconds);
+  failed |= run_pipeline("dualpipe", FC_SCHEDULE_DUALPIPE, 1, 120, seconds);
+  failed |= run_pipeline("dualpipev", FC_SCHEDULE_DUALPIPEV, 1, 120, seconds);
   return failed;
 }

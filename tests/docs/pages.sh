@@ -6,6 +6,7 @@
 set -eu
 fleetcast=$1 readme=$2/README.md
 work=$(mktemp -d)
+export FLEETCAST_CACHE= # none: everything is simulated
 trap 'rm -rf "$work"' EXIT
 cd "$2"
 for name in $(sed -n 's/^<!-- page \(.*\) -->$/\1/p' "$readme"); do

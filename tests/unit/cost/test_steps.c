@@ -259,3 +259,87 @@ Test(train_step, refuses_what_does_not_divide) {
     cr_assert(strstr(why, bad[i].word), "'%s' should mention '%s'", why, bad[i].word);
   }
 }
+
+/* The parts that a change of the plan or the profile may move, and in which direction. */
+Test(train_step, loaded_clocks_slow_tensor_cores_alone) {
+  fc_profile loaded = fixture_h800_profile;
+  loaded.sustained = 1.25;
+  fc_train_step before = train(&fixture_deepseek_v3, &fixture_h800_profile, v3_plan),
+                after = train(&fixture_deepseek_v3, &loaded, v3_plan);
+  cr_assert_float_eq(after.experts_s / before.experts_s, 1.25, 1e-9);
+  cr_assert_float_eq(after.attention_s / before.attention_s, 1.25, 1e-9);
+  cr_assert(after.glue_s >= before.glue_s && after.glue_s < 1.05 * before.glue_s,
+            "the router's product alone");
+  fc_serve_plan plan = wide(32, true);
+  fc_serve_load load = {.decode_requests = 32 * 64, .decode_context = 2000};
+  fc_serve_iteration a, b;
+  cr_assert_eq(fc_cost_serve_iteration(&a, &fixture_deepseek_v3, &fixture_h800_profile, &plan, &load), FC_OK);
+  cr_assert_eq(fc_cost_serve_iteration(&b, &fixture_deepseek_v3, &loaded, &plan, &load), FC_OK);
+  cr_assert_eq(a.seconds, b.seconds, "serving is measured as it runs");
+  /* a kernel's own figure goes before the profile's */
+  fc_kernel_fit kernels[64];
+  cr_assert_leq(loaded.n_kernels, 64);
+  memcpy(kernels, loaded.kernels, loaded.n_kernels * sizeof *kernels);
+  for (size_t i = 0; i < loaded.n_kernels; i++)
+    if (kernels[i].kernel == FC_KERNEL_GROUPED_GEMM) kernels[i].sustained = 1;
+  loaded.kernels = kernels;
+  fc_train_step own = train(&fixture_deepseek_v3, &loaded, v3_plan);
+  cr_assert(own.experts_s < after.experts_s && own.experts_s > before.experts_s);
+}
+
+Test(train_step, launches_from_the_host) {
+  fc_train_plan plan = v3_plan;
+  plan.schedule = FC_SCHEDULE_1F1B;
+  double before = 0;
+  for (int launch = FC_LAUNCH_GRAPH; launch <= FC_LAUNCH_EAGER; launch++) {
+    plan.launch = (fc_launch)launch;
+    fc_train_step s = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+    cr_assert_gt(s.seconds, before);
+    before = s.seconds;
+  }
+  /* tiny passes take what the host takes: root of squares, to a per cent where the device needs a tenth */
+  fc_train_plan tiny = {
+      .devices = 1, .tp = 1, .pp = 1, .cp = 1, .ep = 1, .virtual_stages = 1, .micro_batch = 1};
+  tiny.global_batch = 64;
+  tiny.sequence = 16;
+  tiny.gemm = FC_DTYPE_BF16;
+  tiny.launch = FC_LAUNCH_EAGER;
+  fc_model small = fixture_llama_8b;
+  small.hidden = 256;
+  small.ffn = 512;
+  small.vocab = 512;
+  small.attention.heads = 4;
+  small.attention.kv_heads = 4;
+  small.attention.head_dim = 64;
+  fc_train_step s;
+  cr_assert_eq(fc_cost_train_step(&s, &small, &fixture_h100_profile, &tiny), FC_OK);
+  double host = s.launches * FC_TRAIN_HOST_LAUNCH_S;
+  cr_assert(s.pass.forward_s * 64 + s.pass.backward_s * 64 > host && s.launch_s > 0.9 * host, "%g of %g",
+            s.launch_s, host);
+}
+
+Test(train_step, plans_facts_cost_what_they_should) {
+  fc_train_plan plan = v3_plan;
+  plan.schedule = FC_SCHEDULE_1F1B;
+  plan.overlap = 0;
+  fc_train_step base = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+  plan.bf16_dispatch = true;
+  cr_assert_gt(train(&fixture_deepseek_v3, &fixture_h800_profile, plan).comm_s, base.comm_s);
+  plan.bf16_dispatch = false;
+  plan.overlap = 1e-9; /* something runs beside: contention */
+  fc_train_step beside = train(&fixture_deepseek_v3, &fixture_h800_profile, plan);
+  cr_assert(beside.comm_s > 1.2 * base.comm_s, "%g against %g", beside.comm_s, base.comm_s);
+  fc_train_plan dense = {
+      .devices = 64, .tp = 1, .pp = 1, .cp = 1, .ep = 1, .virtual_stages = 1, .micro_batch = 1};
+  dense.global_batch = 64;
+  dense.sequence = 4096;
+  dense.gemm = FC_DTYPE_BF16;
+  fc_train_step d = train(&fixture_llama_8b, &fixture_h100_profile, dense);
+  dense.serial_data = true;
+  fc_train_step serial = train(&fixture_llama_8b, &fixture_h100_profile, dense);
+  cr_assert_gt(serial.data_s, d.data_s);
+  dense.bf16_gradients = true;
+  cr_assert_lt(train(&fixture_llama_8b, &fixture_h100_profile, dense).data_s, serial.data_s);
+  dense.unfused_attention = true;
+  cr_assert_gt(train(&fixture_llama_8b, &fixture_h100_profile, dense).attention_s, 3 * d.attention_s);
+}

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include <fleetcast/serve/surface.h>
+
 /* Where the fake rates lie in a device: members that nothing else of the fleet reads. */
 #define PREFILL l2_bytes
 #define DECODE  memory_bytes_per_s
@@ -118,6 +120,14 @@ fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model,
                              .prefill_limit = "TTFT",
                              .decode_limit = "TPOT"};
   return FC_OK;
+}
+
+/* As the closed form, after one simulation. */
+fc_status fc_surface_capacity(fc_serve_capacity *out, const fc_model *model, const fc_profile *profile,
+                              const fc_deployment *deployment, const fc_request_shape *shape,
+                              const fc_slo *slo, const fc_surface_options *options, char *why) {
+  if (options->simulated) options->simulated(options->context);
+  return fc_serve_capacity_solve(out, model, profile, deployment, shape, slo, why);
 }
 
 static fc_status estimate(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,

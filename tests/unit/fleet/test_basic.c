@@ -290,3 +290,31 @@ Test(basic, progress_is_told_and_a_run_can_be_cancelled) {
   cr_assert_eq(fc_fleet_run(&r, &s.def, &o, NULL), FC_E_CANCELLED);
   cr_assert_null(r);
 }
+
+static void count_planned(void *context, const char *service, const char *pool, size_t simulations) {
+  cr_assert(strcmp(service, "chat") == 0 || strcmp(service, "code") == 0);
+  cr_assert(*pool && simulations == 1);
+  ++*(int *)context;
+}
+
+Test(basic, the_surface_is_asked_once_a_service_and_pool) {
+  scene s;
+  scene_set(&s);
+  s.def.n_pools = 2;
+  s.pool[1] = fake_pool("second", &s.profile, s.delivery, 1);
+  s.service[0] = fake_service("chat", &s.model, fake_series(&s.point[0], 1000));
+  s.service[1] = fake_service("code", &s.model, fake_series(&s.point[1], 2000));
+  s.def.n_services = 2;
+  uint64_t closed = 0;
+  for (int threads = 0; threads <= 3; threads++) {
+    int calls = 0;
+    fc_fleet_options o = {.seed = 1, .context = &calls, .threads = (size_t)threads, .planned = count_planned};
+    s.def.serving = threads ? FC_SERVING_SURFACE : FC_SERVING_CLOSED_FORM;
+    fc_fleet_result *r;
+    cr_assert_eq(fc_fleet_run(&r, &s.def, &o, NULL), FC_OK);
+    cr_assert_eq(calls, threads ? 4 : 0, "%d threads: %d", threads, calls);
+    if (!threads) closed = look_hash(r); /* the fakes answer alike */
+    cr_assert_eq(look_hash(r), closed);
+    fc_fleet_result_free(r);
+  }
+}

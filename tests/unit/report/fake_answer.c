@@ -89,7 +89,10 @@ void fake_answer(fake *f, fake_kind kind) {
   cr_assert(f->result && f->prefill);
   fill_result(f->result);
   fill_result(f->prefill);
+  f->view = (fc_serve_view){.profile = &f->profile, .why = "no tables"};
+  cr_assert(fc_engine_named(&f->view.engine, "vllm"));
   f->answer = (fc_serve_answer){.def = &f->def,
+                                .view = &f->view,
                                 .seed = 7,
                                 .verdict = FC_VERDICT_END,
                                 .result = f->result,

@@ -14,6 +14,7 @@ typedef struct {
   fc_serve_class classes[2];
   fc_model model;
   fc_profile profile;
+  fc_serve_view view;
   fc_study *study;
   fc_replica_result *result, *prefill;
   fc_serve_cluster router;

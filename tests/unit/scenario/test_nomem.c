@@ -9,6 +9,7 @@
 #include "fleet_text.h"
 #include "scenario_support.h"
 #include "serve_text.h"
+#include "train_text.h"
 
 /* The arena asks malloc for 64 KiB at a time, so that failing malloc alone visits few paths: the arena's own
  * calls are made to fail one by one too (-Wl,--wrap). */
@@ -63,6 +64,7 @@ static fc_status work(void) {
   fc_status status = load_and_dump(fleet, &options);
   if (status == FC_OK) status = load_and_dump(everything, &with_data);
   if (status == FC_OK) status = load_and_dump(several, &with_data);
+  if (status == FC_OK) status = load_and_dump(training, &with_data);
   return status == FC_OK ? load_and_dump(profile, &with_data) : status;
 }
 

@@ -106,6 +106,10 @@ static void random_replica(scene *s, fc_rng *rng) {
     t = linear_table(&s->coefficients, groups, 64, queries);
   }
   d->steps = t;
+  if (below(rng, 4) == 0) d->policy.look_steps = 1 + (int64_t)below(rng, 20);
+  if (below(rng, 4) == 0) d->policy.wait_steps = 1 + (int64_t)below(rng, 20);
+  d->policy.wait_share = fc_rng_uniform(rng);
+  if (below(rng, 4) == 0) d->policy.balance_steps = 1 + (int64_t)below(rng, 20);
 }
 
 static void compare(const fc_replica_result *a, const fc_replica_result *b, uint64_t seed) {

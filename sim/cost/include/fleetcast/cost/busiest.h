@@ -10,4 +10,8 @@
 void fc_moe_busiest(double *rows, double *experts_hit, double tokens, double topk, double experts, double ep,
                     double skew);
 
+/** Share of all choices that each of the experts gets, most popular first, under the same law; no expert gets
+ * more than one choice a token.  @pre share [experts], tokens >= 1 */
+void fc_moe_popularity(double *share, int experts, double tokens, double topk, double skew);
+
 #endif

@@ -27,10 +27,13 @@ typedef struct fc_engine {
   /* overheads, FC_ENGINE_* below unless set otherwise */
   double glue; /* factor on the time of small kernels and on the gaps between kernels: fusion, programmatic
                   launch, two streams */
-  double collective; /* factor on NCCL's times: engines' own all-reduce for small messages */
-  double step_s;     /* an iteration on the host that nothing hides */
-  double request_s;  /* each request in it */
+  double collective;    /* factor on NCCL's times: engines' own all-reduce for small messages */
+  double step_s;        /* an iteration on the host that nothing hides */
+  double request_s;     /* each request in it */
+  double eager_layer_s; /* of the host, to launch a layer of latent attention in an iteration with prompts,
+                           which no graph holds: the device waits where it is done sooner */
   /* before the first token reaches its client, beside the iterations themselves */
+  double way_s;           /* on the wire and in queues, each way: a request so arrives between iterations */
   double front_s;         /* HTTP, tokeniser, detokeniser: fixed */
   double front_request_s; /* more for each request under way: one process serves them all */
   double steps_ahead; /* iterations that are already queued when a request comes: asynchronous scheduling */

@@ -39,7 +39,8 @@ typedef struct fc_model {
   int64_t hidden;       /* H */
   int64_t vocab;        /* V */
   bool tied_embeddings;
-  int64_t ffn; /* inner size of dense FFNs (gated: three matrices) */
+  int64_t ffn;    /* inner size of dense FFNs (gated: three matrices) */
+  bool plain_ffn; /* dense FFNs have no gate: two matrices, as GPT-3 */
   fc_attention attention;
   fc_moe moe;
   int64_t mtp_layers;            /* extra multi-token-prediction layers, trained and used for speculation */

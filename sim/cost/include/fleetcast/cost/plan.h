@@ -15,9 +15,14 @@ typedef enum {
   FC_SCHEDULE_INTERLEAVED,
   FC_SCHEDULE_ZB1P,
   FC_SCHEDULE_DUALPIPE,
+  FC_SCHEDULE_DUALPIPEV,
 } fc_schedule;
 
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_SELECTIVE, FC_RECOMPUTE_FULL } fc_recompute;
+
+/** How kernels reach the device: captured in graphs; attention and router captured, experts not (Megatron's
+ * partial graphs); one by one from the host. */
+typedef enum { FC_LAUNCH_GRAPH, FC_LAUNCH_PARTIAL, FC_LAUNCH_EAGER } fc_launch;
 
 typedef struct fc_train_plan {
   int64_t devices;        /* = tp * pp * cp * dp */
@@ -33,18 +38,32 @@ typedef struct fc_train_plan {
   double expert_imbalance; /* busiest rank's rows over the mean's, >= 1 */
   double overlap;          /* share of expert-, tensor- and context-parallel communication hidden behind
                               compute, in [0, 1] (DualPipe: expert-parallel all of what fits) */
+  fc_launch launch;
+  bool unfused_attention; /* scores are written to memory, as before FlashAttention */
+  bool tensor_scales;     /* 8-bit operands carry one scale a tensor, not one a block */
+  bool bf16_dispatch;     /* tokens travel to their experts in BF16 also where these compute in 8 bits */
+  bool bf16_gradients;    /* reduced over data-parallel ranks in BF16, not FP32 */
+  bool serial_data;       /* the data-parallel exchange starts when the last backward has ended */
 } fc_train_plan;
 
 typedef struct fc_serve_plan {
-  int64_t devices;         /* of one instance = tp * attention_dp */
+  int64_t devices;         /* of one instance = tp * attention_dp * pp */
   int64_t tp;              /* attention tensor parallel */
   int64_t attention_dp;    /* data-parallel attention groups */
-  int64_t ep;              /* expert parallel; 1: experts split by tp */
+  int64_t ep;              /* expert parallel, within a stage; 1: experts split by tp */
+  int64_t pp;              /* pipeline stages, each with a share of the layers; 0 counts as 1 */
   fc_dtype gemm;           /* linear layers */
   fc_dtype kv;             /* cache */
-  double expert_imbalance; /* busiest rank's rows over the mean's, >= 1 */
+  double expert_imbalance; /* busiest rank's rows over the mean's, >= 1; measured experts have their own
+                              within a scale-up domain */
   bool two_batch_overlap;  /* hide expert-parallel communication behind the other half batch */
   double memory_fraction;  /* of device memory that weights and cache may use */
+  double busiest;          /* as expert_imbalance, but known for the tokens of this very iteration: measured
+                              experts take it too; 0: not */
 } fc_serve_plan;
+
+static inline int64_t fc_serve_stages(const fc_serve_plan *plan) {
+  return plan->pp > 1 ? plan->pp : 1;
+}
 
 #endif

@@ -98,6 +98,7 @@ typedef struct fc_kernel_fit {
   double noise;          /* repeats of one shape: no model can err less; 0: not known */
   double spread_regime[FC_REGIME_COUNT];           /* shape error by what bounds the shape; 0: not known */
   double min_flop, max_flop, min_bytes, max_bytes; /* range of validity; 0, 0: not stated */
+  double sustained;                                /* as the profile's, of this kernel; 0: the profile's */
   double points;                                   /* rows fitted; 0: not told */
   double lent;           /* anchors of the local correction that kindred families lent */
   const fc_local *local; /* what the form leaves, by shape; NULL: none */
@@ -116,11 +117,13 @@ typedef struct fc_profile {
   const fc_kernel_fit *kernels;
 
   /* Named overheads outside kernels; each with its source in the file. */
-  double launch_s;           /* gap between two dependent kernels inside a graph */
-  double iteration_host_s;   /* scheduler and sampling on the host, per serving iteration, not overlapped */
-  double step_host_s;        /* per training step: data, optimizer bookkeeping */
-  double contention;         /* in-situ over isolated time of dispatch and combine, >= 1 */
-  double comm_compute_units; /* compute units reserved for communication while it overlaps */
+  double launch_s;         /* gap between two dependent kernels inside a graph */
+  double iteration_host_s; /* scheduler and sampling on the host, per serving iteration, not overlapped */
+  double step_host_s;      /* per training step: data, optimizer bookkeeping */
+  double contention;       /* in-situ over isolated time of dispatch and combine, >= 1 */
+  double sustained; /* tensor-core kernels of a training step over the forms, >= 1: power pulls the clock down
+                       when they run back to back; 0 counts as 1 */
+  double comm_compute_units;     /* compute units reserved for communication while it overlaps */
   double power_compute_fraction; /* share of (tdp - idle) drawn at full compute rate */
   double power_memory_fraction;  /* share of (tdp - idle) drawn at full memory bandwidth */
 

@@ -30,10 +30,11 @@ typedef struct fc_serve_iteration {
   double experts_s;   /* routed experts */
   double glue_s;      /* norms, quantisation, router, permute */
   double head_s;      /* embedding, LM head, sampling */
-  double comm_s;      /* communication that nothing hides */
+  double comm_s;      /* communication that nothing hides; pipelines: also the wait for the slowest stage */
   double launch_s;    /* gaps between kernels */
-  double host_s;      /* scheduler on the host */
+  double host_s; /* scheduler on the host, and what it takes longer to launch than the device to compute */
   double comm_hidden_s;
+  double idle_s;                     /* of host_s: the device waits for launches; more work would hide it */
   double flop, bytes;                /* of one device */
   double watts;                      /* mean draw of one device */
   double log_sd;                     /* spread of ln(seconds): the profile's kernels, and composing them */
@@ -61,6 +62,11 @@ typedef struct fc_serve_memory {
 /** Weights of a rank and cache of a request of `context` tokens; windowed layers hold their window. */
 void fc_cost_serve_memory(fc_serve_memory *out, const fc_model *model, const fc_device *device,
                           const fc_serve_plan *plan, double context);
+
+/** The same of the fullest device where the layers are dealt over plan->pp stages: the first holds the
+ * embedding, the last the head. */
+void fc_cost_serve_stage_memory(fc_serve_memory *out, const fc_model *model, const fc_device *device,
+                                const fc_serve_plan *plan, double context);
 
 /** Composition error: of ln(iteration), beside the kernels' own.  Root mean square over the five published
  *  deployments of docs/model.md#errors (0.14, 0.30, 0.07, 0.18, 0.21): states how far off composing has been;

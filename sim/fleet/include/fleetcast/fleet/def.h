@@ -50,14 +50,15 @@ typedef struct fc_pool_def {
 typedef enum { FC_SCALING_HOURLY, FC_SCALING_PEAK } fc_scaling;
 
 typedef struct fc_service_def {
-  const char *name;         /* name */
-  const fc_model *model;    /* model: reference */
-  fc_series tokens_per_s;   /* demand: series of tokens/time, input (cached too) + output */
-  fc_request_shape request; /* request: {input: tokens, output: tokens, cache_hit: share} */
-  const fc_shape *shape;    /* shape: reference to a file of kind shape; none: flat */
-  double burst_sigma;       /* burst: sd of an hourly log-AR(1) factor of mean 1 (default 0) */
-  double burst_time_s;      /* burst_time: its correlation time, [s] (default 1 h) */
-  fc_slo slo;               /* slo: {ttft: 2 s, tpot: 50 ms} */
+  const char *name;       /* name */
+  const fc_model *model;  /* model: reference */
+  fc_series tokens_per_s; /* demand: series of tokens/time, input (cached too) + output */
+  fc_request_shape
+      request;           /* request: {input: tokens, output: tokens, cache_hit: share, input_cv, output_cv} */
+  const fc_shape *shape; /* shape: reference to a file of kind shape; none: flat */
+  double burst_sigma;    /* burst: sd of an hourly log-AR(1) factor of mean 1 (default 0) */
+  double burst_time_s;   /* burst_time: its correlation time, [s] (default 1 h) */
+  fc_slo slo;            /* slo: {ttft: 2 s, tpot: 50 ms} */
   fc_deployment deployment; /* deployment: {disaggregated, prefill: {…plan}, decode: {…plan},
                                speculative_tokens}; absent: automatic.
                                plan keys: devices tp attention_dp ep gemm kv expert_imbalance
@@ -163,6 +164,10 @@ typedef struct fc_policy_def {
 
 typedef enum { FC_BUCKET_HOUR, FC_BUCKET_DAY, FC_BUCKET_MONTH } fc_bucket;
 
+/** Where the rates of services come from: formulas of means, or the request-level engine (serve/surface.h).
+ *  Rollouts of training are formulas' either way: they have no latency to keep. */
+typedef enum { FC_SERVING_CLOSED_FORM, FC_SERVING_SURFACE } fc_serving;
+
 typedef struct fc_fleet_def {
   const char *name, *question, *scope; /* name, question, scope: "world GenAI", "one lab", … */
   fc_time start, end;                  /* start, end: [start, end) */
@@ -170,6 +175,7 @@ typedef struct fc_fleet_def {
   uint64_t seed;                       /* seed (default 1) */
   fc_bucket bucket;                    /* bucket: hour | day | month (default): rows of timeseries.csv */
   bool residual_is_unexplained;        /* residual: idle (default) | unexplained */
+  fc_serving serving;                  /* serving: surface (default) | closed_form */
   size_t n_pools, n_services, n_runs, n_streams, n_others, n_policies;
   const fc_pool_def *pools;       /* pools: list, >= 1 */
   const fc_service_def *services; /* services */

@@ -21,6 +21,13 @@ typedef struct fc_fleet_options {
   void *context;
   const volatile sig_atomic_t
       *cancel; /* set non-zero from a signal handler: returns FC_E_CANCELLED; nullable */
+  /* What the capacity surface needs; results depend on none of these. */
+  size_t threads;    /* 0: one a processor */
+  const char *cache; /* folder of capacities that are known already; NULL: none */
+  /** Before the run, after each simulation of a service on a pool (names, how many so far); a note on the
+   *  cache.  One call at a time, from any thread; nullable. */
+  void (*planned)(void *context, const char *service, const char *pool, size_t simulations);
+  void (*note)(void *context, const char *text);
 } fc_fleet_options;
 
 /** One account: what devices of one pool were used for.  `owner` is the service, run, stream or other_ai

@@ -4,12 +4,14 @@
 
 #include <fleetcast/report/write.h>
 #include <fleetcast/serve/search.h>
+#include <fleetcast/serve/view.h>
 
 /** What a search for the cheapest deployment found (docs/plan.md). */
 typedef struct fc_plan_answer {
   const fc_plan_def *def;
   const fc_search_def *search;
   const fc_search_result *result;
+  const fc_serve_view *views; /* [search->n_devices]; NULL: not told */
   uint64_t seed;
 } fc_plan_answer;
 

@@ -11,6 +11,7 @@
 #include <fleetcast/scenario/load.h>
 #include <fleetcast/serve/cluster.h>
 #include <fleetcast/serve/replica.h>
+#include <fleetcast/serve/view.h>
 #include <fleetcast/workload/load.h>
 #include <fleetcast/workload/trace.h>
 
@@ -114,6 +115,7 @@ typedef struct fc_serve_answer {
   uint64_t seed;
   fc_verdict verdict;
   const fc_study *study;
+  const fc_serve_view *view, *prefill_view; /* whose operators; NULL: not told; prefill: where it is apart */
   const fc_replica_result *result;          /* of the instance, of all, or of all for decode */
   const fc_replica_result *prefill;         /* of all prefill instances; NULL: not apart */
   double transfer_mean_s, link_utilisation; /* apart */

@@ -15,6 +15,7 @@
 #include <fleetcast/scenario/plan.h>
 #include <fleetcast/scenario/serve.h>
 #include <fleetcast/scenario/text.h>
+#include <fleetcast/scenario/train.h>
 #include <fleetcast/workload/shape.h>
 
 /** Input files: YAML in, definitions out, with a diagnostic at file:line:column for whatever is wrong.
@@ -35,6 +36,7 @@ typedef enum fc_input_kind {
   FC_INPUT_SCENARIO,
   FC_INPUT_SERVE,
   FC_INPUT_PLAN,
+  FC_INPUT_TRAIN,
   FC_INPUT_KINDS
 } fc_input_kind;
 
@@ -89,6 +91,7 @@ const fc_shape *fc_input_shape(const fc_input *input);
 const fc_fleet_def *fc_input_fleet(const fc_input *input);
 const fc_serve_def *fc_input_serve(const fc_input *input);
 const fc_plan_def *fc_input_plan(const fc_input *input);
+const fc_train_def *fc_input_train(const fc_input *input);
 
 /** A file that was read. */
 typedef struct fc_input_file {

@@ -10,17 +10,17 @@
 #include <fleetcast/cost/model.h>
 #include <fleetcast/cost/plan.h>
 #include <fleetcast/cost/profile.h>
+#include <fleetcast/scenario/serve.h>
 
 /** What a file of kind `plan` asks: the cheapest deployment that meets an objective (docs/plan.md).  0 means
  *  "not stated" where a comment says what then holds; all the rest has been filled in on loading. */
-
-typedef enum { FC_PLAN_NO_ENGINE, FC_PLAN_VLLM, FC_PLAN_SGLANG, FC_PLAN_TRTLLM } fc_plan_engine;
 
 /** A device to consider. */
 typedef struct fc_plan_device {
   const fc_profile *profile; /* with its device */
   double price_usd_per_s;    /* of one device; 0: its market price at the plan's date */
   int64_t devices_max;       /* of an instance; 0: a scale-up domain, but 16 at least */
+  int64_t stages_max;        /* of a pipeline, tried by twos */
   fc_serve_plan wish;        /* formats, imbalance, overlap, memory fraction; its degrees are not used */
 } fc_plan_device;
 
@@ -48,7 +48,9 @@ typedef struct fc_plan_def {
   const char *name, *question;
   int64_t seed;
   const fc_model *model;
-  fc_plan_engine engine;
+  fc_engine_word engine;
+  fc_operators operators;
+  fc_serve_host host;
   const char *policy; /* of the scheduler; NULL: the engine's, else vllm */
   size_t n_devices;
   const fc_plan_device *devices;

@@ -8,6 +8,7 @@
 
 #include <fleetcast/base/dist.h>
 #include <fleetcast/base/series.h>
+#include <fleetcast/cost/engine.h>
 #include <fleetcast/cost/model.h>
 #include <fleetcast/cost/plan.h>
 #include <fleetcast/cost/profile.h>
@@ -81,12 +82,42 @@ typedef struct fc_serve_class {
   double ttft_s, tpot_s, e2e_s;
 } fc_serve_class;
 
-/** Time on the host, beside the profile's. */
+/** Which operators compose iterations. */
+typedef enum {
+  FC_OPERATORS_MEASURED, /* the engine's, as tables have them; forms where the profile has none */
+  FC_OPERATORS_FORMS     /* the profile's curated forms */
+} fc_operators;
+
+typedef enum {
+  FC_ENGINE_NONE,
+  FC_ENGINE_VLLM,
+  FC_ENGINE_SGLANG,
+  FC_ENGINE_TRTLLM,
+  FC_ENGINES
+} fc_engine_word;
+
+/** Overheads beside the kernels, as fc_engine has them: what a file does not state is the engine's fitted
+ * value, 0 (factors: 1) without an engine. */
 typedef struct fc_serve_host {
-  double step_s, request_s, token_s, ingress_s, egress_s;
+  double glue, collective;                          /* factors */
+  double step_s, request_s, token_s, eager_layer_s; /* lengthen an iteration */
+  double ingress_s, egress_s;                       /* each way */
+  double front_s, front_request_s, steps_ahead;     /* before the first token */
 } fc_serve_host;
 
+/** The engine that `host` describes, without formats. */
+fc_engine fc_serve_host_engine(const fc_serve_host *host, fc_engine_word engine);
+
+/** How tokens load the ranks of experts; docs/serve.md#experts. */
+typedef struct fc_serve_experts {
+  double skew;
+  bool eplb;
+  int64_t redundant;
+} fc_serve_experts;
+
 typedef struct fc_serve_engine {
+  fc_engine_word engine; /* filled in: the scheduler's own */
+  fc_operators operators;
   fc_serve_policy scheduler;
   int64_t block_tokens;
   int64_t kv_tokens;   /* of the whole instance; 0: what fits beside the weights */
@@ -96,6 +127,7 @@ typedef struct fc_serve_engine {
   const double *acceptance;
   bool sample_acceptance;
   double imbalance_cv;
+  const fc_serve_experts *experts; /* NULL: plan's expert_imbalance and imbalance_cv */
   bool graph_padding;
   double table_tolerance;
   fc_serve_host host;

@@ -11,19 +11,29 @@
 #include <fleetcast/cost/profile.h>
 
 /** What one deployment of a model serves under its service-level objective: the closed form that the fleet
- *  uses until the request-level engine's capacity surface replaces it.
+ *  starts from, and that serve/surface.h corrects by the request-level engine.
  *
  *  Prefill: an instance prefills prompts one after another (chunked to a token budget); its utilisation is
  *  limited so that mean waiting (M/D/1) plus prefill time keeps the TTFT objective.  Decode: the largest
  * batch whose iteration keeps the TPOT objective and whose KV cache fits.  Both from L1 iterations. Model:
  * docs/model.md#serving-capacity. */
 
-/** Mean lengths of a request. */
+/** Lengths of a request. */
 typedef struct fc_request_shape {
   double input_tokens;  /* prompt, cached part included */
   double output_tokens; /* generated, reasoning included */
   double cache_hit;     /* share of input tokens found in the prefix cache, in [0, 1) */
+  /* Coefficients of variation of log-normal lengths, drawn apart; 0: all alike.  The closed form takes
+   * from them only that a longer output is met longer. */
+  double input_cv, output_cv;
 } fc_request_shape;
+
+/** Spread of lengths where a scenario states none.
+ *  @source Azure LLM inference trace 2023, conversation (github.com/Azure/AzurePublicDataset, 19,366
+ *          requests): 0.960 and 0.771; correlation of their logarithms 0.09, taken as none.  For comparison
+ *          its code part: 0.964 and 2.15; Mooncake's conversation trace: 1.31 and 0.73 */
+#define FC_REQUEST_INPUT_CV  0.96
+#define FC_REQUEST_OUTPUT_CV 0.77
 
 typedef struct fc_slo {
   double ttft_s; /* mean time to first token, queueing included */
@@ -40,6 +50,19 @@ typedef struct fc_deployment {
                                 1 + acceptance */
 } fc_deployment;
 
+/** What the request-level engine said of the rates, where it was asked (serve/surface.h).  Of the two phases'
+ *  rates; an instance that does both has one answer, told twice. */
+typedef struct fc_capacity_surface {
+  bool used;                                                      /* else: the closed form alone */
+  int64_t runs;                                                   /* simulations, checks included */
+  double closed_prefill_tokens_per_s, closed_decode_tokens_per_s; /* the closed form's */
+  double prefill_log_sd, decode_log_sd;                           /* of ln(rate): emulator and runs */
+  double prefill_error, decode_error;                             /* ln(surface / direct), of the rate */
+  double prefill_error_sd, decode_error_sd;                       /* of that: the direct run's noise */
+  double direct_ttft_s, direct_tpot_s; /* at the operating point, simulated with other random numbers */
+  double cut;                          /* share of requests shortened to what a group's cache holds */
+} fc_capacity_surface;
+
 typedef struct fc_serve_capacity {
   fc_deployment deployment;          /* as used: the automatic one filled in */
   double prefill_tokens_per_s;       /* input tokens that miss the cache, a device of a prefill instance */
@@ -51,6 +74,9 @@ typedef struct fc_serve_capacity {
   double prefill_utilisation;
   double prefill_watts, decode_watts;   /* mean draw of one device, server and PUE not counted */
   double prefill_log_sd, decode_log_sd; /* systematic uncertainty of ln(rate) */
+  double prefill_budget, decode_budget; /* prompt tokens of an iteration and attention group that were best;
+                                           where prefill is apart, 0 for decode */
+  fc_capacity_surface surface;
   const char *prefill_limit,
       *decode_limit; /* what binds: "TTFT", "TPOT", "KV cache", "batch", "utilisation" */
 } fc_serve_capacity;

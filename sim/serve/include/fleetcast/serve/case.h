@@ -18,6 +18,7 @@
 typedef struct fc_case_side {
   int64_t workers; /* instances */
   int64_t tp, attention_dp, moe_tp, moe_ep;
+  int64_t pp; /* 0 counts as 1 */
 } fc_case_side;
 
 typedef struct fc_serve_case {
@@ -35,10 +36,10 @@ typedef struct fc_case_answer {
   bool measured;                                           /* composed of measured operators; else of forms */
 } fc_case_answer;
 
-/** Spread of ln(measured / predicted): root of the robust variance among the 61 cases that the engines'
- * overheads were fitted to; with forms alone, beside the profile's own. */
+/** Spread of ln(measured / predicted): 90 % quantile of its size among the 61 cases that the engines'
+ * overheads were fitted to, over a normal's 1.645; with forms alone, beside the profile's own. */
 #define FC_CASE_TPOT_LOG_SD 0.15
-#define FC_CASE_TTFT_LOG_SD 0.40
+#define FC_CASE_TTFT_LOG_SD 0.29
 
 /** @return FC_OK | FC_E_NOMEM | FC_E_DOMAIN | FC_E_INFEASIBLE | FC_E_LAW; sentence into why [256], nullable
  */

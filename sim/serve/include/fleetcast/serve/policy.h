@@ -30,6 +30,13 @@ typedef struct fc_serve_policy {
    * of each running request, tokens to come counted at most */
   double reserve_start, reserve_floor, reserve_fall;
   int64_t preempted_steps, reserve_clip;
+  /* When newcomers are looked at while others decode; 0: before every iteration (default).  Where fewer
+   * requests decode than there are groups, and after a prompt where look_steps says so, at once. */
+  int64_t look_steps;    /* decode iterations from one look to the next, since the last prompt */
+  int64_t wait_steps;    /* decode iterations that newcomers wait for company, at most */
+  double wait_share;     /* share of the token budget that prompts and decodes must fill to end that wait */
+  int64_t balance_steps; /* attention split by data: prompts start when there is one for every group, or
+                            every so many decode iterations */
 } fc_serve_policy;
 
 /** `vllm` (default), `sglang`, `trtllm` (= `trtllm_no_evict`), `trtllm_max_utilisation`.
@@ -50,6 +57,11 @@ typedef struct fc_serve_policy {
  *  trtllm_max_utilisation  MAX_UTILIZATION: no reserve, pauses the last comer when memory is out.
  *            @source TensorRT-LLM docs, "Batch Manager / Capacity Scheduler Policy", build defaults
  *            max_num_tokens 8192, max_batch_size 2048; a paused request is recomputed: judgement
+ *  look_steps is SGLang's --scheduler-recv-interval (default 1; a prompt ends the interval), wait_steps and
+ *  wait_share TensorRT-LLM's batch_wait_timeout_iters and batch_wait_max_tokens_ratio (default 0),
+ * balance_steps its attention_dp_config.timeout_iters where enable_balance is set.
+ *            @source sglang/srt/managers/scheduler_recv_skipper.py,
+ * tensorrt_llm/_torch/pyexecutor/py_executor.py
  *  @return false: no such policy; `out` untouched */
 bool fc_serve_policy_named(fc_serve_policy *out, const char *name);
 /** Names, for messages; NULL past the end. */

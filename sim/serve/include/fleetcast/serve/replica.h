@@ -59,6 +59,7 @@ typedef struct fc_replica_record {
   uint32_t input_tokens, output_tokens, cached_tokens;
   uint32_t preemptions, session, turn, slo_class;
   fc_refusal refused;
+  fc_time front; /* of first_token and finish: what front_request_s and steps_ahead took */
 } fc_replica_record;
 
 /** A stretch of equal iterations, for a timeline. */
@@ -78,6 +79,8 @@ typedef struct fc_replica_def {
   int64_t block_tokens; /* of one */
   int64_t max_context;  /* tokens of a request; 0: what the cache holds */
   bool prefix_cache;    /* keep blocks that requests name, least recently used first out */
+  double cached_share;  /* of every prompt that comes with its cache from elsewhere, [0, 1): it takes memory
+                           and is attended to, but not computed (default 0) */
   /** Tokens that an iteration yields a decoding request: 1; with speculation 1 + a1 + a1 a2 + ..., by
    *  acceptance[k], the chance that draft k+1 holds where all before it did.  n_acceptance 0: none. */
   int n_acceptance;
@@ -87,6 +90,8 @@ typedef struct fc_replica_def {
    *  (the plan's expert_imbalance is the mean itself) and this coefficient of variation, log-normal; 0: none.
    *  Of a leap of more than 8 iterations the sum is drawn, by its mean and variance. */
   double imbalance_cv;
+  const fc_expert_load
+      *experts; /* nullable: that coefficient by the tokens of an iteration, in place of it */
   /* Time on the host beside the profile's iteration_host_s; all default 0: nothing is known of it before it
    * is fitted.  The first three lengthen an iteration, the last two a request alone. */
   double host_step_s;    /* an iteration */
@@ -94,8 +99,12 @@ typedef struct fc_replica_def {
   double detokenise_s;   /* a token that it yields */
   double ingress_s;      /* before the scheduler sees a request: network, tokeniser */
   double egress_s;       /* from the end of an iteration until the client has the token */
-  bool reference;        /* one iteration at a time */
-  void *context;         /* of the callbacks, each nullable */
+  /* Before a client has its first token, beside ingress; later tokens are as late.  Loads and iterations as
+   * they are when the request leaves. */
+  double front_request_s; /* for each request in the replica: one process serves them all */
+  double steps_ahead;     /* iterations that are queued already when a request comes */
+  bool reference;         /* one iteration at a time */
+  void *context;          /* of the callbacks, each nullable */
   void (*record)(void *context, const fc_replica_record *record);
   void (*stretch)(void *context, const fc_replica_stretch *stretch);
 } fc_replica_def;

@@ -21,10 +21,11 @@
  *  Every candidate is first bounded by a closed form that leaves out all that only costs time (queueing,
  * empty slots, preemption): the highest rate that it could serve, so the least that it could cost. Candidates
  * are then simulated request by request in the order of that bound, the rate halved towards the highest that
- *  meets the objective, until what is left cannot be cheaper than the best by more than `margin`.  The same
- *  draws serve all candidates and rates; the rates tried are a grid that does not depend on the objective, so
- *  that a looser one never lowers a candidate's rate.  Prefill and decode share an instance: apart they are
- *  not searched.  The result does not depend on the number of threads. */
+ *  meets the objective, until what is left cannot be cheaper than the best by more than `margin`; then until
+ * the same holds for the best of every device.  The same draws serve all candidates and rates; the rates
+ * tried are a grid that does not depend on the objective, so that a looser one never lowers a candidate's
+ * rate.  Prefill and decode share an instance: apart they are not searched.  The result does not depend on
+ * the number of threads. */
 
 /** @source judgement: 2 % between rates is below the closed forms' own error; 10 batches as in Law,
  *  "Simulation Modeling and Analysis", 9.5.3 (5 to 20); the t quantile is 0.975 with 9 degrees of freedom */
@@ -42,6 +43,7 @@ typedef struct fc_search_device {
                                 Its degrees are not used */
   fc_dtype stored;           /* format whose size the weights have; FP32 (0): that of the linear layers */
   int64_t devices_max;       /* of an instance; 0: a scale-up domain, but 16 at least */
+  int64_t stages_max;        /* of a pipeline, tried by twos; 0: 1 */
 } fc_search_device;
 
 /** An instance whose iteration times are known otherwise: added to those that are enumerated. */
@@ -65,6 +67,7 @@ typedef struct fc_search_def {
   const fc_search_device *devices;
   const fc_search_instance *instances;
   const fc_engine *engine; /* NULL, or overheads beside the iterations */
+  double token_s;          /* of the host, for a token that an iteration yields */
   fc_serve_policy policy;  /* its max_batch and token_budget are not used */
   int64_t block_tokens;    /* of the cache */
   size_t n_batches, n_budgets;
@@ -86,7 +89,7 @@ typedef struct fc_search_def {
   void (*progress)(void *context, size_t simulated, size_t most); /* nullable */
 } fc_search_def;
 
-/** vLLM's policy; batches 8 to 1,024 by fours' halves, budgets 2,048 and 8,192; margin 0.1, 48 candidates of
+/** vLLM's policy; batches 8 to 1,024 by fours' halves, budgets 2,048 and 8,192; margin 0.1, 96 candidates of
  *  which 12 for the front, 2,000 requests; Poisson arrivals.
  *  @source batches and budgets: powers of two up to vLLM's defaults; the rest: judgement */
 fc_search_def fc_search_default_def(void);
@@ -139,10 +142,11 @@ typedef struct fc_search_candidate {
   double instances;           /* whole where a rate is asked */
   double devices;
   double usd_per_mtok, usd_low, usd_high; /* a million output tokens at the rate asked */
-  double usd_full;                        /* the same with every instance at its highest rate */
-  double log_sd;                          /* the profile's own spread of ln(iteration time) there */
-  bool front;                             /* nothing is both cheaper and faster a token */
-  char why[320];                          /* MET: why it lost to the best; else why it is out */
+  double usd_least, usd_most; /* 95 %: the simulation's and the iteration time's uncertainty together */
+  double usd_full;            /* the same with every instance at its highest rate */
+  double log_sd; /* of ln(iteration time) there: a measured view's as validated, of forms the profile's own */
+  bool front;    /* nothing is both cheaper and faster a token */
+  char why[320]; /* MET: why it lost to the best; else why it is out */
 } fc_search_candidate;
 
 enum { FC_SEARCH_NAME = 256 };

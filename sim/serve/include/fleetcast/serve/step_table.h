@@ -7,6 +7,7 @@
 
 #include <fleetcast/base/status.h>
 #include <fleetcast/cost/serve_step.h>
+#include <fleetcast/serve/experts.h>
 
 /** Iteration times of one instance, tabulated once and then read in nanoseconds.
  *
@@ -35,7 +36,8 @@ typedef struct fc_step_table_def {
   fc_step_function step;
   const void *context; /* for step; borrowed while _direct may be called */
   int64_t devices;     /* of the instance, for energy */
-  int64_t groups;      /* attention groups, loaded evenly */
+  int64_t groups;      /* attention groups, loaded evenly; with stages: their micro-batches */
+  int64_t stages;      /* micro-batches that share a cache; 0 counts as 1 */
   int64_t max_batch;   /* requests of a group */
   int64_t max_tokens;  /* prompt tokens of a group and iteration */
   int64_t max_context; /* tokens of a request */
@@ -45,19 +47,21 @@ typedef struct fc_step_table_def {
    *  @source vLLM's default cudagraph_capture_sizes (1, 2, 4, 8, 16, ... 512) */
   bool graph_padding;
   double tolerance; /* largest relative error of an iteration at the probes, > 0 */
+  const fc_expert_load
+      *experts; /* of a model: the busiest rank by the tokens of an iteration; nullable, borrowed */
 } fc_step_table_def;
 
 /** One group, batch 256, 8,192 tokens, context 131,072, padded, tolerance 0.01. */
 fc_step_table_def fc_step_table_default_def(void);
 
-/** A model on devices; what it points to is borrowed as long as fc_step_table_direct is to be called. */
+/** A model on devices; model and profile are borrowed as long as fc_step_table_direct is to be called. */
 typedef struct fc_step_source {
   const fc_model *model;
   const fc_profile *profile;
   const fc_serve_plan *plan;
 } fc_step_source;
 
-/** `def` as given but for step, context, devices, groups and idle_w.
+/** `def` as given but for step, context, devices, groups, stages and idle_w.
  *  @return FC_OK | FC_E_NOMEM | FC_E_DOMAIN (as fc_cost_serve_iteration) */
 FC_NODISCARD
 fc_status fc_step_table_of_model(fc_step_table **out, const fc_step_table_def *def,

@@ -25,14 +25,14 @@ typedef struct fc_failure {
 
 typedef struct fc_train_estimate {
   fc_train_plan plan;
-  double step_s;         /* mean */
+  double step_s;         /* mean; of the schedule's graph (train/step.h) */
   double step_log_sd;    /* systematic uncertainty of ln(step) */
   double tokens_per_s;   /* of the whole run, no failures */
   double flop_per_token; /* useful: model FLOP, recomputation not counted */
   double mfu;            /* useful FLOP/s over devices * peak BF16: the convention for MFU here */
   double memory_bytes;   /* of the fullest device */
   bool fits;
-  double bubble;       /* share of the step: pipeline idle */
+  double bubble;       /* share of the step: pipeline idle, of the mean rank */
   double exposed_comm; /* share of the step: communication not hidden */
   double watts;        /* mean draw of one device, server and PUE not counted */
   double goodput;      /* productive share of wall time, in (0, 1] */
@@ -46,8 +46,8 @@ double fc_train_checkpoint_s(const fc_failure *failure, double devices);
 double fc_train_goodput(const fc_failure *failure, double devices);
 
 /** Evaluates a plan.
- *  @return FC_OK (also when the plan does not fit: see `fits`) | FC_E_DOMAIN (degrees do not divide, unknown
- *          model shape; `why` tells)
+ *  @return FC_OK (also when the plan does not fit: see `fits`) | FC_E_NOMEM | FC_E_DOMAIN (degrees do not
+ * divide, unknown model shape; `why` tells)
  *  @param why  [256] nullable */
 FC_NODISCARD
 fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,
@@ -63,7 +63,7 @@ fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, 
 
 /** The fastest plan that fits among standard ones (tp within a node, pp dividing the layers, ep within the
  *  data-parallel ranks, micro-batch 1) for `devices`; fields of `wish` that are non-zero are kept.
- *  @return FC_OK | FC_E_INFEASIBLE (nothing fits; `why` tells by how much) */
+ *  @return FC_OK | FC_E_NOMEM | FC_E_INFEASIBLE (nothing fits; `why` tells by how much) */
 FC_NODISCARD
 fc_status fc_train_estimate_auto(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,
                                  const fc_train_plan *wish, int64_t devices, const fc_failure *failure,

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Composed training steps against published ones; docs/model.md#errors.
+ *
+ *  usage: training DATA SCENARIOS EXPECTED.csv [--update]
+ *  Prints two tables: errors by group, and every configuration but vTrain's.  Exit status: 0, 1 (a group's
+ * median got worse than expected, or misses its bound), 2 (failed), 77 (no data). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fleetcast/cost/train_step.h>
+
+#include "shipped.h"
+#include "training_rows.h"
+
+enum { GROUPS_MAX = 24 };
+
+typedef struct {
+  char name[64];
+  double error[TRAINING_ROWS_MAX]; /* ln(composed / published) */
+  size_t n;
+  double bound; /* of the median, stated by the issue; 0: none */
+} group;
+
+typedef struct {
+  group of[GROUPS_MAX];
+  size_t n;
+} groups;
+
+static training_rows rows; /* half a megabyte: not for the stack */
+static groups scored, expected;
+
+static group *group_named(groups *g, const char *name, double bound) {
+  for (size_t i = 0; i < g->n; i++)
+    if (strcmp(g->of[i].name, name) == 0) return &g->of[i];
+  if (g->n == GROUPS_MAX) abort();
+  group *fresh = &g->of[g->n++];
+  (void)snprintf(fresh->name, sizeof fresh->name, "%s", name);
+  fresh->n = 0;
+  fresh->bound = bound;
+  return fresh;
+}
+
+static void add(const char *name, double bound, double error) {
+  group *g = group_named(&scored, name, bound);
+  g->error[g->n++] = error;
+}
+
+static bool is(const training_row *row, const char *part) {
+  return strstr(row->group, part) != NULL;
+}
+
+/* Also in the groups that the bounds are stated for. */
+static void score(const training_row *row, double error) {
+  bool bridge = is(row, "Bridge");
+  add(row->group, is(row, "MLPerf") ? 0.08 : is(row, "odd") ? 0.10 : 0, error);
+  if (is(row, "DeepSeek") || is(row, "Qwen3") || is(row, "gpt-oss")) {
+    add("Bridge DeepSeek-V3, Qwen3, gpt-oss", 0.10, error);
+    if (!row->calibrated) add("Bridge DeepSeek-V3, Qwen3, gpt-oss: not calibrated on", 0, error);
+  }
+  if (bridge && !row->calibrated) add("Bridge, all rows not calibrated on", 0, error);
+  if (!bridge && !is(row, "MLPerf")) add("vTrain A100, all rows", 0.10, error);
+}
+
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Quantile of the absolute errors, or of the signed ones. */
+static double quantile(const group *g, double q, bool absolute) {
+  static double sorted[TRAINING_ROWS_MAX];
+  for (size_t i = 0; i < g->n; i++) {
+    double e = expm1(g->error[i]);
+    sorted[i] = absolute ? fabs(e) : e;
+  }
+  qsort(sorted, g->n, sizeof *sorted, by_value);
+  double at = q * (double)(g->n - 1);
+  size_t low = (size_t)at;
+  double high = sorted[low + 1 < g->n ? low + 1 : low];
+  return sorted[low] + (at - (double)low) * (high - sorted[low]);
+}
+
+static double compose(const training_row *row) {
+  fc_train_step s;
+  char why[256] = "";
+  if (fc_train_plan_check(&row->model, &row->plan, why) != FC_OK) {
+    (void)fprintf(stderr, "%s: %s\n", row->what, why);
+    return (double)NAN;
+  }
+  return fc_cost_train_step(&s, &row->model, row->profile, &row->plan) == FC_OK ? s.seconds : (double)NAN;
+}
+
+static void print_groups(void) {
+  (void)printf("| training steps | rows | median error | 90 %% within | median of composed / published |\n"
+               "|---|---|---|---|---|\n");
+  for (size_t i = 0; i < scored.n; i++) {
+    const group *g = &scored.of[i];
+    (void)printf("| %s | %zu | %.1f %% | %.1f %% | %.3f |\n", g->name, g->n, 100 * quantile(g, 0.5, true),
+                 100 * quantile(g, 0.9, true), 1 + quantile(g, 0.5, false));
+  }
+}
+
+/* Both releases of a configuration in one line. */
+static void print_rows(const double composed[TRAINING_ROWS_MAX]) {
+  (void)printf("\n| configuration | published, s a step | composed | error | |\n|---|---|---|---|---|\n");
+  for (size_t i = 0; i < rows.n; i++) {
+    const training_row *row = &rows.row[i];
+    bool told = row->what[0] == '\0';
+    for (size_t k = 0; !told && k < i; k++) told = strcmp(rows.row[k].what, row->what) == 0;
+    if (told) continue;
+    double sum = 0, n = 0;
+    bool calibrated = false;
+    char published[64] = "";
+    for (size_t k = i; k < rows.n; k++) {
+      if (strcmp(rows.row[k].what, row->what) != 0) continue;
+      size_t at = strlen(published);
+      (void)snprintf(published + at, sizeof published - at, "%s%.2f", n > 0 ? ", " : "",
+                     rows.row[k].published_s);
+      sum += rows.row[k].published_s;
+      n++;
+      calibrated |= rows.row[k].calibrated;
+    }
+    (void)printf("| %s | %s | %.2f | %+.0f %% | %s |\n", row->what, published, composed[i],
+                 100 * (composed[i] / (sum / n) - 1), calibrated ? "one calibrated on" : "");
+  }
+}
+
+static bool read_expected(const char *path) {
+  FILE *f = fopen(path, "r");
+  char line[256];
+  if (!f || !fgets(line, sizeof line, f)) return false;
+  while (fgets(line, sizeof line, f)) {
+    char *median = strrchr(line, ';');
+    if (!median) continue;
+    *median = '\0';
+    group_named(&expected, line, 0)->bound = strtod(median + 1, NULL);
+  }
+  return fclose(f) == 0;
+}
+
+static bool write_expected(const char *path) {
+  FILE *f = fopen(path, "w");
+  if (!f) return false;
+  (void)fprintf(f, "group;median_error\n");
+  for (size_t i = 0; i < scored.n; i++)
+    (void)fprintf(f, "%s;%.4f\n", scored.of[i].name, quantile(&scored.of[i], 0.5, true));
+  return fclose(f) == 0;
+}
+
+/* Medians may not grow by more than half a point. */
+static bool gate(void) {
+  bool good = scored.n == expected.n;
+  if (!good) (void)printf("other groups than expected: --update\n");
+  for (size_t i = 0; i < scored.n; i++) {
+    const group *g = &scored.of[i];
+    double median = quantile(g, 0.5, true), was = group_named(&expected, g->name, 0)->bound;
+    if (!(median <= was + 0.005)) {
+      (void)printf("worse: %s: median error %.1f %%, was %.1f %%\n", g->name, 100 * median, 100 * was);
+      good = false;
+    }
+    if (g->bound > 0 && !(median <= g->bound)) {
+      (void)printf("missed: %s: median error %.1f %%, wanted %.0f %%\n", g->name, 100 * median,
+                   100 * g->bound);
+      good = false;
+    }
+  }
+  return good;
+}
+
+int main(int argc, char **argv) {
+  if (argc < 4) {
+    (void)fprintf(stderr, "usage: training DATA SCENARIOS EXPECTED.csv [--update]\n");
+    return 2;
+  }
+  if (access(argv[1], R_OK) != 0) {
+    (void)printf("skipped: no data in %s\n", argv[1]);
+    return 77;
+  }
+  static double composed[TRAINING_ROWS_MAX];
+  int code = training_read(&rows, argv[1], argv[2]) ? 0 : 2;
+  for (size_t i = 0; code == 0 && i < rows.n; i++) {
+    composed[i] = compose(&rows.row[i]);
+    if (!(composed[i] > 0)) code = 2;
+    score(&rows.row[i], log(composed[i] / rows.row[i].published_s));
+  }
+  if (code == 0) {
+    print_groups();
+    print_rows(composed);
+    bool update = argc > 4 && strcmp(argv[4], "--update") == 0;
+    if (update)
+      code = write_expected(argv[3]) ? 0 : 2;
+    else
+      code = !read_expected(argv[3]) ? 2 : gate() ? 0 : 1;
+  }
+  shipped_free();
+  return code;
+}
