@@ -70,7 +70,7 @@ enum { SAMPLES_MAX = 4096, LAUNCHES_MAX = 4096, TRIALS = 3 };
 typedef struct {
   const fc_bench_device *device;
   const fc_protocol *protocol;
-  const volatile sig_atomic_t *cancel;
+  const atomic_int *cancel;
   char *why;
   void *recording;
   size_t launches;            /* in the recording */
@@ -236,7 +236,7 @@ static fc_status launches_needed(run *r, const fc_bench_launch *list, size_t set
 }
 
 fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *impl, void *const *states,
-                     const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why) {
+                     const fc_protocol *protocol, const atomic_int *cancel, char *why) {
   *out = (fc_timing){0};
   const fc_bench_case *c = &d->problem.c;
   run *r = calloc(1, sizeof *r);
@@ -265,8 +265,7 @@ fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *
 }
 
 fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch,
-                          size_t n, const fc_protocol *protocol, const volatile sig_atomic_t *cancel,
-                          char *why) {
+                          size_t n, const fc_protocol *protocol, const atomic_int *cancel, char *why) {
   *out = (fc_timing){0};
   run *r = calloc(1, sizeof *r);
   if (!r) {

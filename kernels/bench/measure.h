@@ -2,7 +2,7 @@
 #ifndef FC_BENCH_MEASURE_H
 #define FC_BENCH_MEASURE_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include <fleetcast/base/status.h>
 
@@ -38,13 +38,12 @@ typedef struct fc_timing {
  * FC_E_IO (told into `why`) | FC_E_CANCELLED (`*cancel` became non-zero) */
 FC_NODISCARD
 fc_status fc_measure(fc_timing *out, const fc_data *d, const fc_implementation *impl, void *const *states,
-                     const fc_protocol *protocol, const volatile sig_atomic_t *cancel, char *why);
+                     const fc_protocol *protocol, const atomic_int *cancel, char *why);
 
 /** The same for a list of launches that is replayed as a whole: a chain.  Times are of the whole list. */
 FC_NODISCARD
 fc_status fc_measure_list(fc_timing *out, const fc_bench_device *device, const fc_bench_launch *launch,
-                          size_t n, const fc_protocol *protocol, const volatile sig_atomic_t *cancel,
-                          char *why);
+                          size_t n, const fc_protocol *protocol, const atomic_int *cancel, char *why);
 
 /** Ascending. */
 void fc_sort(double *value, size_t n);

@@ -2,7 +2,7 @@
 #ifndef FC_BENCH_SESSION_H
 #define FC_BENCH_SESSION_H
 
-#include <signal.h>
+#include <stdatomic.h>
 
 #include <fleetcast/base/status.h>
 
@@ -20,7 +20,7 @@ typedef struct fc_session_options {
   uint64_t seed;      /* of data and order */
   const char *kernel; /* only this one; NULL: all */
   const char *out;    /* measurement file; NULL: none */
-  const volatile sig_atomic_t *cancel;
+  const atomic_int *cancel;
   /** Progress; `text` says what runs now.  NULL: quiet. */
   void (*progress)(void *context, size_t done, size_t total, const char *text);
   void *context;

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-static volatile sig_atomic_t stop_signal;
+static atomic_int stop_signal;
 
 static void ask_to_stop(int number) {
   stop_signal = number;
@@ -20,12 +20,13 @@ void fc_stop_catch(void) {
   }
 }
 
-const volatile sig_atomic_t *fc_stop_flag(void) {
+const atomic_int *fc_stop_flag(void) {
   return &stop_signal;
 }
 
 void fc_stop_die(void) {
   (void)fflush(NULL);
-  (void)signal(stop_signal, SIG_DFL);
-  (void)raise(stop_signal);
+  int number = stop_signal;
+  (void)signal(number, SIG_DFL);
+  (void)raise(number);
 }

@@ -9,8 +9,8 @@
 #include <fleetcast/serve/view.h>
 #include <fleetcast/report/plan.h>
 
+#include "plan.h"
 #include "terminal.h"
-#include "verbs.h"
 
 enum { CHOICES = 32, DEVICES = 64 };
 
@@ -116,7 +116,7 @@ static int put_all(plan *p, const fc_plan_def *def, const settings *s) {
   return code;
 }
 
-static int complain(fc_status status, const char *name, const char *why) {
+int cli_plan_complain(fc_status status, const char *name, const char *why) {
   if (status == FC_E_CANCELLED) return cli_die_of_signal();
   if (status == FC_E_IO) {
     (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", why, strerror(errno));
@@ -143,7 +143,7 @@ static int write_results(const fc_plan_answer *a, const fc_input *input, const d
   fc_status status = fc_text_status(&folder) ? FC_E_NOMEM : fc_text_status(&command);
   if (status == FC_OK) status = fc_report_plan_write(folder.bytes, a, input, &options, why);
   if (status == FC_OK) status = fc_report_plan_page(&page, a);
-  int code = status == FC_OK ? cli_print(page.bytes) : complain(status, a->def->name, why);
+  int code = status == FC_OK ? cli_print(page.bytes) : cli_plan_complain(status, a->def->name, why);
   if (status == FC_OK && !s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder.bytes);
   if (code == EXIT_OK && !a->result->n_met) code = EXIT_FAILED;
   fc_text_fini(&folder);
@@ -155,7 +155,7 @@ static int write_results(const fc_plan_answer *a, const fc_input *input, const d
 static int search(const fc_input *input, const data_dirs *data, const settings *s) {
   char why[256] = "";
   plan *p = malloc(sizeof *p);
-  if (!p) return complain(FC_E_NOMEM, "plan", "");
+  if (!p) return cli_plan_complain(FC_E_NOMEM, "plan", "");
   fc_stop_catch();
   fc_search_result result = {0};
   int code = put_all(p, fc_input_plan(input), s);
@@ -163,7 +163,7 @@ static int search(const fc_input *input, const data_dirs *data, const settings *
     p->bar = cli_progress(s->quiet);
     fc_status status = fc_search_run(&result, &p->search, why);
     cli_progress_clear(&p->bar);
-    if (status != FC_OK) code = complain(status, p->def->name, why);
+    if (status != FC_OK) code = cli_plan_complain(status, p->def->name, why);
   }
   fc_plan_answer answer = {
       .def = p->def, .search = &p->search, .result = &result, .views = p->view, .seed = p->search.seed};
@@ -183,7 +183,9 @@ int cli_plan(const settings *s) {
   data_dirs data = cli_data(path, s);
   fc_input *input;
   int code = cli_load(&input, path, FC_INPUT_PLAN, &data, s);
-  if (code == EXIT_OK) code = search(input, &data, s);
+  bool train = code == EXIT_OK && fc_input_kind_of(input) == FC_INPUT_TRAIN_PLAN;
+  if (train) code = cli_plan_train(input, &data, s);
+  if (code == EXIT_OK && !train) code = search(input, &data, s);
   fc_input_free(input);
   cli_data_free(&data);
   return code;

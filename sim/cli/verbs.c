@@ -169,12 +169,13 @@ static const char serve_notes[] =
     "  fleetcast serve scenarios/serve/llama-2-7b-a100.yaml --set load.rate='4 /s'\n";
 
 static const char plan_notes[] =
-    "PLAN.yaml may be - for stdin; it names a model, devices with prices, a load and an objective "
-    "(docs/plan.md).  A page\ngoes to stdout: the cheapest deployment, why the runner-up lost, the Pareto "
-    "front; DIR gets plans.csv, pareto.csv\nand manifest.yaml, all or none.  Exit status 1: nothing meets "
-    "the "
-    "objective.\n\n"
-    "  fleetcast plan scenarios/plan/llama-3.1-70b-chat.yaml --set slo.tpot='30 ms'\n";
+    "PLAN.yaml may be - for stdin.  Of kind plan it names a model, devices with prices, a load and an "
+    "objective; of kind\ntrain_plan a model, devices, counts, tokens and limits of days and cost "
+    "(docs/plan.md).  A page goes to stdout: the best\ndeployment or the best way to train, why the "
+    "runner-up lost, the Pareto front; DIR gets plans.csv, pareto.csv or counts.csv\nand front.svg, and "
+    "manifest.yaml, all or none.  Exit status 1: nothing meets the objective.\n\n"
+    "  fleetcast plan scenarios/plan/llama-3.1-70b-chat.yaml --set slo.tpot='30 ms'\n"
+    "  fleetcast plan scenarios/plan/deepseek-v3-training.yaml --set limits.days='40 d'\n";
 
 static const char train_notes[] =
     "TRAIN.yaml may be - for stdin; it names a model, devices, phases, failures and prices (docs/train.md).  "
@@ -226,7 +227,7 @@ const verb cli_verbs[] = {
      .notes = serve_notes},
     {.name = "plan",
      .operands = "PLAN.yaml",
-     .summary = "the cheapest deployment that meets an objective",
+     .summary = "the cheapest deployment, or way to train, that meets an objective",
      .min_operands = 1,
      .max_operands = 1,
      OPTIONS(plan_options),
@@ -274,7 +275,7 @@ const verb cli_verbs[] = {
      .max_operands = 1,
      OPTIONS(help_options),
      .run = cli_schema,
-     .notes = "KIND is device, model, profile, shape, scenario, serve, plan or train.\n"},
+     .notes = "KIND is device, model, profile, shape, scenario, serve, plan, train or train_plan.\n"},
     {.name = "explain",
      .operands = "KEY",
      .summary = "what a key of an input file means: unit, default, range",

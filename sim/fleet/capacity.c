@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <fleetcast/base/assert.h>
 #include <fleetcast/serve/surface.h>
 
 #include "parts.h"
@@ -13,6 +14,9 @@
 
 /* Of the surface's random numbers, whatever the run's: the seed is of what happens, not of what is known. */
 enum { SURFACE_SEED = 1, THREADS_MAX = 64 };
+/* Whose kernels and gaps fleets are taken to run: the most widespread engine's that runs every shipped model.
+ */
+static const char ENGINE[] = "vllm";
 
 typedef struct {
   fc_fleet *fleet;
@@ -48,10 +52,22 @@ static void note(void *context, const char *text) {
   (void)pthread_mutex_unlock(&t->all->telling);
 }
 
-static fc_status solve(pool *all, fc_capacity_row *r) {
+fc_status fc_fleet_view(fc_serve_view *view, const fc_profile **out, const fc_fleet *f, const fc_model *model,
+                        const fc_profile *profile, const fc_deployment *deployment) {
+  fc_engine engine;
+  bool known = fc_engine_named(&engine, ENGINE);
+  FC_ASSERT(known);
+  fc_serve_plan plan = fc_serve_plan_complete(model, &deployment->decode);
+  fc_serve_formats_of(&engine, &plan, model, profile->device);
+  fc_status status =
+      fc_serve_view_make(view, &engine, model, profile, f->def->operators == FC_FLEET_MEASURED);
+  *out = view->measured ? view->profile : profile; /* forms keep the profile's own host time */
+  return status;
+}
+
+static fc_status solve_on(pool *all, fc_capacity_row *r, const fc_profile *profile) {
   const fc_fleet *f = all->fleet;
   const fc_service_def *def = &f->def->services[r->service];
-  const fc_profile *profile = f->def->pools[r->pool].profile;
   fc_deployment deployment = def->deployment;
   deployment.device_limit = f->pool[r->pool].supply.peak;
   if (f->def->serving == FC_SERVING_CLOSED_FORM)
@@ -66,6 +82,16 @@ static fc_status solve(pool *all, fc_capacity_row *r) {
                           .note = note};
   return fc_surface_capacity(&r->capacity, def->model, profile, &deployment, &def->request, &def->slo, &o,
                              r->why);
+}
+
+static fc_status solve(pool *all, fc_capacity_row *r) {
+  const fc_service_def *def = &all->fleet->def->services[r->service];
+  fc_serve_view view;
+  const fc_profile *profile = all->fleet->def->pools[r->pool].profile;
+  fc_status status = fc_fleet_view(&view, &profile, all->fleet, def->model, profile, &def->deployment);
+  if (!status) status = solve_on(all, r, profile);
+  fc_serve_view_free(&view);
+  return status;
 }
 
 static void *worker(void *context) {

@@ -2,6 +2,8 @@
 #ifndef FC_FLEET_PARTS_H
 #define FC_FLEET_PARTS_H
 
+#include <fleetcast/serve/view.h>
+
 #include "fleet.h"
 
 /** What the sources of this folder do for each other.  None prints, none keeps state of its own. */
@@ -37,6 +39,11 @@ double fc_work_period_s(const fc_work *work, int64_t gang);
 /** Fills the rows of the result, whose service and pool are set. */
 FC_NODISCARD
 fc_status fc_fleet_solve_capacities(fc_fleet *f);
+/* A pool's profile as the scenario wants `deployment` of the model composed.  `view` is freed by the caller,
+ * in any case, once nothing uses `out`. */
+FC_NODISCARD
+fc_status fc_fleet_view(fc_serve_view *view, const fc_profile **out, const fc_fleet *f, const fc_model *model,
+                        const fc_profile *profile, const fc_deployment *deployment);
 
 /* --- pool.c --- */
 FC_NODISCARD

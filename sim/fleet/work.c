@@ -115,12 +115,16 @@ typedef struct rollout {
   double device_s_per_token, flop_per_token, watts; /* per output token; facility watts of a device */
 } rollout;
 
-static fc_status plan_rollout(rollout *out, const fc_model *model, const fc_pool *pool,
+static fc_status plan_rollout(rollout *out, const fc_fleet *f, const fc_model *model, const fc_pool *pool,
                               const fc_request_shape *r, char *why) {
   fc_serve_capacity c;
   fc_deployment deployment = {.automatic = true, .speculative_tokens = 1, .device_limit = pool->supply.peak};
   fc_slo slo = {.ttft_s = ROLLOUT_TTFT_S, .tpot_s = ROLLOUT_TPOT_S};
-  fc_status st = fc_serve_capacity_solve(&c, model, pool->def->profile, &deployment, r, &slo, why);
+  fc_serve_view view;
+  const fc_profile *profile;
+  fc_status st = fc_fleet_view(&view, &profile, f, model, pool->def->profile, &deployment);
+  if (!st) st = fc_serve_capacity_solve(&c, model, profile, &deployment, r, &slo, why);
+  fc_serve_view_free(&view);
   if (st) return st;
   double prompt_s = r->input_tokens * (1 - r->cache_hit) / c.prefill_tokens_per_s;
   double output_s = r->output_tokens / c.decode_tokens_per_s;
@@ -190,7 +194,7 @@ static fc_status plan_run(fc_fleet *f, size_t o, size_t p, fc_estimate_row *row)
   double rollout_s = 0;
   rollout roll = {0};
   if (def->rollout_tokens > 0) {
-    fc_status st = plan_rollout(&roll, def->model, pool, &def->rollout, row->why);
+    fc_status st = plan_rollout(&roll, f, def->model, pool, &def->rollout, row->why);
     if (st) return st;
     rollout_s = def->rollout_tokens * roll.device_s_per_token;
   }
@@ -244,7 +248,7 @@ static fc_status plan_stream(fc_fleet *f, size_t o, size_t p, fc_estimate_row *r
   if (!(work->rollout_share > 0)) return FC_OK;
   rollout roll;
   fc_request_shape lengths = {.input_tokens = ROLLOUT_INPUT, .output_tokens = ROLLOUT_OUTPUT};
-  st = plan_rollout(&roll, def->model, pool, &lengths, row->why);
+  st = plan_rollout(&roll, f, def->model, pool, &lengths, row->why);
   if (st) return st;
   rolled->flop_per_device_s = roll.flop_per_token / roll.device_s_per_token;
   rolled->watts = roll.watts;

@@ -2,7 +2,7 @@
 #ifndef FC_REPORT_TABLE_H
 #define FC_REPORT_TABLE_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,8 +40,8 @@ void fc_table_end_row(table *t);
 
 /* What each file holds. */
 /* @param[out] why  on FC_E_LAW */
-fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result,
-                                     const volatile sig_atomic_t *cancel, char *why);
+fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result, const atomic_int *cancel,
+                                     char *why);
 fc_status fc_report_summary_table(table *t, const fc_fleet_result *result);
 fc_status fc_report_split_table(table *t, const fc_fleet_result *result);
 void fc_report_jobs_table(table *t, const fc_fleet_result *result);

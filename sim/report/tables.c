@@ -60,8 +60,8 @@ static fc_status check_sum(char *why, const char *date, const char *pool, double
   return FC_E_LAW;
 }
 
-fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result,
-                                     const volatile sig_atomic_t *cancel, char *why) {
+fc_status fc_report_timeseries_table(table *t, const fc_fleet_result *result, const atomic_int *cancel,
+                                     char *why) {
   fc_table_header(t, "date,pool,category,service,metric,value,unit,quantile");
   const fc_fleet_def *def = fc_fleet_result_def(result);
   const fc_account *account;

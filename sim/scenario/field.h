@@ -114,7 +114,7 @@ extern const char *const fc_dtype_words[];
 enum { FC_DTYPE_WORDS = FC_DTYPE_COUNT };
 
 extern const fc_schema fc_schema_device, fc_schema_model, fc_schema_profile, fc_schema_shape,
-    fc_schema_scenario, fc_schema_serve, fc_schema_plan, fc_schema_train;
+    fc_schema_scenario, fc_schema_serve, fc_schema_plan, fc_schema_train, fc_schema_train_search;
 /** The table of a kind.  @pre kind is not FC_INPUT_ANY */
 const fc_schema *fc_schema_of(fc_input_kind kind);
 

@@ -14,19 +14,23 @@
 
 /* --- kinds --- */
 
-static const char *const kind_words[] = {"any",   "device",   "model", "profile",
-                                         "shape", "scenario", "serve", "plan",   "train"};
+static const char *const kind_words[] = {"any",      "device", "model", "profile", "shape",
+                                         "scenario", "serve",  "plan",  "train",   "train_plan"};
 
 const char *fc_input_kind_text(fc_input_kind kind) {
   return kind_words[kind];
 }
 
 const fc_schema *fc_schema_of(fc_input_kind kind) {
-  static const fc_schema *const schema[FC_INPUT_KINDS] = {
-      [FC_INPUT_DEVICE] = &fc_schema_device,     [FC_INPUT_MODEL] = &fc_schema_model,
-      [FC_INPUT_PROFILE] = &fc_schema_profile,   [FC_INPUT_SHAPE] = &fc_schema_shape,
-      [FC_INPUT_SCENARIO] = &fc_schema_scenario, [FC_INPUT_SERVE] = &fc_schema_serve,
-      [FC_INPUT_PLAN] = &fc_schema_plan,         [FC_INPUT_TRAIN] = &fc_schema_train};
+  static const fc_schema *const schema[FC_INPUT_KINDS] = {[FC_INPUT_DEVICE] = &fc_schema_device,
+                                                          [FC_INPUT_MODEL] = &fc_schema_model,
+                                                          [FC_INPUT_PROFILE] = &fc_schema_profile,
+                                                          [FC_INPUT_SHAPE] = &fc_schema_shape,
+                                                          [FC_INPUT_SCENARIO] = &fc_schema_scenario,
+                                                          [FC_INPUT_SERVE] = &fc_schema_serve,
+                                                          [FC_INPUT_PLAN] = &fc_schema_plan,
+                                                          [FC_INPUT_TRAIN] = &fc_schema_train,
+                                                          [FC_INPUT_TRAIN_PLAN] = &fc_schema_train_search};
   FC_ASSERT(schema[kind]);
   return schema[kind];
 }
@@ -92,10 +96,12 @@ static fc_status take_kind(fc_input *input, fc_node *root, fc_input_kind expect,
       return fc_diag_error(input->diags, node->source, node->at, "'kind' = '%.40s'; did you mean '%s'?",
                            node->text, near);
     return fc_diag_error(input->diags, node->source, node->at,
-                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario, serve, plan, train",
+                         "'kind' = '%.40s' is not one of device, model, profile, shape, scenario, serve, "
+                         "plan, train, train_plan",
                          node->text);
   }
-  if (expect != FC_INPUT_ANY && *kind != expect)
+  bool planned = expect == FC_INPUT_PLAN && *kind == FC_INPUT_TRAIN_PLAN;
+  if (expect != FC_INPUT_ANY && *kind != expect && !planned)
     return fc_diag_error(input->diags, node->source, node->at, "a %s, but a %s is wanted here",
                          kind_words[*kind], kind_words[expect]);
   fc_node_remove(root, node);
@@ -389,6 +395,10 @@ const fc_plan_def *fc_input_plan(const fc_input *input) {
 
 const fc_train_def *fc_input_train(const fc_input *input) {
   return object_if(input, FC_INPUT_TRAIN);
+}
+
+const fc_train_plan_def *fc_input_train_plan(const fc_input *input) {
+  return object_if(input, FC_INPUT_TRAIN_PLAN);
 }
 
 size_t fc_input_n_files(const fc_input *input) {

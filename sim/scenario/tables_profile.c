@@ -359,7 +359,8 @@ static const fc_field overhead_fields[] = {
      .max = 10,
      .def = "1",
      .example = "1.1",
-     .help = "Tensor-core kernels in a training step over the same kernels alone: power pulls the clock down."},
+     .help =
+         "Tensor-core kernels in a training step over the same kernels alone: power pulls the clock down."},
     {.key = "comm_compute_units",
      .kind = FC_FIELD_NUMBER,
      AT(comm_compute_units),

@@ -455,6 +455,7 @@ static const fc_schema policy = {
 static const char *const bucket_words[] = {"hour", "day", "month"};
 static const char *const residual_words[] = {"idle", "unexplained"};
 static const char *const serving_words[] = {"closed_form", "surface"};
+static const char *const operators_words[] = {"forms", "measured"};
 
 static const fc_field fields[] = {
     {.key = "name",
@@ -506,6 +507,15 @@ static const fc_field fields[] = {
      .n_words = 2,
      .def = "surface",
      .help = "Rates of services: the request-level engine's, or formulas of means."},
+    {.key = "operators",
+     .kind = FC_FIELD_ENUM,
+     AT(operators),
+     .words = operators_words,
+     .n_words = 2,
+     .def = "forms",
+     .help = "What iterations of services and rollouts are composed of: the measured operators that vLLM "
+             "would run, "
+             "where a profile has tables, or the profile's forms."},
     {.key = "pools",
      ITEMS(pools),
      .sub = &fc_schema_pool,

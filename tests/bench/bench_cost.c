@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many L1 evaluations a second one core does: training steps, serving iterations, capacities, plan
- * searches and schedule graphs of DeepSeek-V3.  Every call has other inputs and every result is used.  Usage:
- * bench_cost [SECONDS] */
+ * searches and schedule graphs of DeepSeek-V3; how many training plans it tries.  Every call has other inputs
+ * and every result is used.  Usage: bench_cost [SECONDS] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include <fleetcast/cost/serve_step.h>
 #include <fleetcast/cost/train_step.h>
 #include <fleetcast/serve/capacity.h>
+#include <fleetcast/train/plan_search.h>
 #include <fleetcast/train/run.h>
 #include <fleetcast/train/schedule.h>
 #include <fleetcast/train/step.h>
@@ -151,6 +152,34 @@ static int run_pipeline(const char *name, fc_schedule schedule, int64_t chunks, 
   return !(sum > 0);
 }
 
+/* Every plan of DeepSeek-V3 on 2,048 H800, by one thread; another number of tokens each time. */
+static int run_plans(double seconds) {
+  static const int64_t counts[] = {2048}, batch[] = {15360};
+  fc_train_search_device device = {"h800", &fixture_h800_profile, 2 / 3600.0, 1, counts};
+  fc_train_search_def def = {
+      .model = &fixture_deepseek_v3,
+      .n_devices = 1,
+      .devices = &device,
+      .global_batch = {1, batch},
+      .failure = {.device_mtbf_s = 50700 * 3600.0, .restart_s = 600, .checkpoint_write_s = 5},
+      .margin = FC_TRAIN_SEARCH_MARGIN,
+      .threads = 1};
+  double start = now_s(), spent = 0, sum = 0;
+  uint64_t searches = 0, plans = 0;
+  for (; spent < seconds; searches++, spent = now_s() - start) {
+    fc_train_search_result r;
+    def.tokens = 14.8e12 + (double)searches;
+    if (fc_train_search_run(&r, &def, NULL) != FC_OK || !r.n_feasible_groups) return 1;
+    plans += r.tried;
+    sum += r.best[0].usd;
+    fc_train_search_result_fini(&r);
+  }
+  (void)printf("%-18s %10.0f /s  %8.2f us each  (%llu searches of %llu plans, checksum %.9g)\n",
+               "train plans", (double)plans / spent, spent / (double)plans * 1e6,
+               (unsigned long long)searches, (unsigned long long)(plans / searches), sum);
+  return 0;
+}
+
 static int run(const char *name, double (*call)(uint64_t), double seconds) {
   double start = now_s(), sum = 0, spent = 0;
   uint64_t n = 0, failed = 0;
@@ -180,6 +209,7 @@ int main(int argc, char **argv) {
   failed |= run("capacity, auto", capacity, seconds);
   failed |= run("train plan search", search, seconds);
   failed |= run("train step, graph", simulated, seconds);
+  failed |= run_plans(seconds);
   failed |= run_pipeline("1f1b", FC_SCHEDULE_1F1B, 1, 120, seconds);
   failed |= run_pipeline("interleaved x 4", FC_SCHEDULE_INTERLEAVED, 4, 128, seconds);
   failed |= run_pipeline("zb1p", FC_SCHEDULE_ZB1P, 1, 120, seconds);

@@ -360,7 +360,7 @@ Test(predict_file, can_be_cancelled) {
   make_profile(&profile, &dev, fit);
   size_t length;
   char *text = many(1000, false, &length);
-  int cancel = 1;
+  atomic_int cancel = 1;
   fc_predict_options options = {.threads = 2, .cancel = &cancel};
   fc_scores scores;
   cr_expect_eq(fc_predict_file(&scores, &profile, "m.csv", text, length, &options, NULL), FC_E_CANCELLED);

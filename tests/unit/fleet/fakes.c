@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include <fleetcast/serve/surface.h>
+#include <fleetcast/serve/view.h>
 
 /* Where the fake rates lie in a device: members that nothing else of the fleet reads. */
 #define PREFILL l2_bytes
@@ -123,6 +124,33 @@ fc_status fc_serve_capacity_solve(fc_serve_capacity *out, const fc_model *model,
 }
 
 /* As the closed form, after one simulation. */
+fc_serve_plan fc_serve_plan_complete(const fc_model *model, const fc_serve_plan *plan) {
+  (void)model;
+  return *plan;
+}
+
+void fc_serve_formats_of(fc_engine *engine, const fc_serve_plan *plan, const fc_model *model,
+                         const fc_device *device) {
+  (void)engine, (void)plan, (void)model, (void)device;
+}
+
+bool fc_engine_named(fc_engine *out, const char *name) {
+  *out = (fc_engine){.name = name};
+  return true;
+}
+
+/* No tables: the profile as it is. */
+fc_status fc_serve_view_make(fc_serve_view *out, const fc_engine *engine, const fc_model *model,
+                             const fc_profile *profile, bool measured) {
+  (void)model, (void)measured;
+  *out = (fc_serve_view){.engine = *engine, .profile = profile};
+  return FC_OK;
+}
+
+void fc_serve_view_free(fc_serve_view *view) {
+  (void)view;
+}
+
 fc_status fc_surface_capacity(fc_serve_capacity *out, const fc_model *model, const fc_profile *profile,
                               const fc_deployment *deployment, const fc_request_shape *shape,
                               const fc_slo *slo, const fc_surface_options *options, char *why) {

@@ -279,7 +279,7 @@ static void count(void *context, double share, fc_time now) {
 Test(basic, progress_is_told_and_a_run_can_be_cancelled) {
   scene s;
   int calls = 0;
-  volatile sig_atomic_t cancel = 0;
+  atomic_int cancel = 0;
   fc_fleet_options o = {.seed = 1, .progress = count, .context = &calls, .cancel = &cancel};
   fc_fleet_result *r;
   scene_set(&s);

@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -243,7 +244,7 @@ Test(report, nowhere_to_write) {
 Test(report, interrupted) {
   fc_fleet_result r = fake_result();
   char why[FC_REPORT_WHY];
-  volatile sig_atomic_t cancel = 1;
+  atomic_int cancel = 1;
   fc_report_options o = options;
   o.cancel = &cancel;
   cr_expect_eq(fc_report_write(in("new", ""), &r, NULL, &o, why), FC_E_CANCELLED);

@@ -9,6 +9,7 @@
 #include "fleet_text.h"
 #include "scenario_support.h"
 #include "serve_text.h"
+#include "train_plan_text.h"
 #include "train_text.h"
 
 /* The arena asks malloc for 64 KiB at a time, so that failing malloc alone visits few paths: the arena's own
@@ -65,6 +66,7 @@ static fc_status work(void) {
   if (status == FC_OK) status = load_and_dump(everything, &with_data);
   if (status == FC_OK) status = load_and_dump(several, &with_data);
   if (status == FC_OK) status = load_and_dump(training, &with_data);
+  if (status == FC_OK) status = load_and_dump(training_plan, &with_data);
   return status == FC_OK ? load_and_dump(profile, &with_data) : status;
 }
 

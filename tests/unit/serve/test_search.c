@@ -266,7 +266,7 @@ Test(search, faults_are_told) {
   cr_assert_eq(fc_search_run(&r, &d, why), FC_E_DOMAIN);
   cr_assert(strstr(why, "output"), "%s", why);
   d = toy(in, 2);
-  static const volatile sig_atomic_t stop = 1;
+  static const atomic_int stop = 1;
   d.cancel = &stop;
   cr_assert_eq(fc_search_run(&r, &d, why), FC_E_CANCELLED);
   cr_assert_null(r.candidate);

@@ -193,7 +193,7 @@ Test(surface, refuses_what_it_cannot_simulate) {
   d = server(&one_at_a_time);
   d.shape.output_cv = -1;
   cr_expect_eq(fc_surface_new(&s, &d), FC_E_DOMAIN);
-  volatile sig_atomic_t cancel = 1;
+  atomic_int cancel = 1;
   d = server(&one_at_a_time);
   d.cancel = &cancel;
   cr_assert_eq(fc_surface_new(&s, &d), FC_OK);

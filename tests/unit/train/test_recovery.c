@@ -355,7 +355,7 @@ Test(recovery, refusals) {
 }
 
 Test(recovery, stops_when_asked) {
-  static const volatile sig_atomic_t yes = 1;
+  static const atomic_int yes = 1;
   fc_recovery_phase phase = {.work_s = 1000};
   fc_recovery_def d = def_of(&phase, 1, NULL, 0);
   fc_recovery_sample s[200];

@@ -2,6 +2,7 @@
 #ifndef FC_CALIBRATE_FIT_H
 #define FC_CALIBRATE_FIT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -21,7 +22,7 @@ typedef struct fc_fit_options {
   /** Called under a lock after each family.  Nullable. */
   void (*progress)(void *context, double fraction, const char *what);
   void *context;
-  const volatile int *cancel; /* as fc_stop_flag() */
+  const atomic_int *cancel; /* as fc_stop_flag() */
 } fc_fit_options;
 
 enum { FC_FIT_ANCHORS = 400 };

@@ -2,6 +2,7 @@
 #ifndef FC_CALIBRATE_PREDICT_H
 #define FC_CALIBRATE_PREDICT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include <fleetcast/base/diag.h>
@@ -34,9 +35,9 @@ typedef struct fc_scores {
 } fc_scores;
 
 typedef struct fc_predict_options {
-  size_t threads;             /* 0: as many as the machine has; bytes do not depend on it */
-  fc_file *out;               /* rows with predicted_us,low_us,high_us behind; NULL: only scores */
-  const volatile int *cancel; /* nullable */
+  size_t threads;           /* 0: as many as the machine has; bytes do not depend on it */
+  fc_file *out;             /* rows with predicted_us,low_us,high_us behind; NULL: only scores */
+  const atomic_int *cancel; /* nullable */
 } fc_predict_options;
 
 /** A row that cannot be modelled keeps its place with the three columns empty, and is counted; malformed rows

@@ -3,6 +3,7 @@
 #define FC_BASE_STOP_H
 
 #include <signal.h>
+#include <stdatomic.h>
 
 /** Being asked to stop: SIGINT, SIGTERM, SIGHUP.  For programs, not for libraries: it is the process's one
  * flag (docs/adr/0006). */
@@ -12,7 +13,7 @@
 void fc_stop_catch(void);
 
 /** 0, then the number of the signal that came: for fc_fleet_options.cancel and the like. */
-const volatile sig_atomic_t *fc_stop_flag(void);
+const atomic_int *fc_stop_flag(void);
 
 /** Dies of the signal that came, so that a shell's loop stops too; everything printed is flushed.  Returns
  * when the signal is blocked. */

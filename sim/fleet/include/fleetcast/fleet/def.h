@@ -168,6 +168,11 @@ typedef enum { FC_BUCKET_HOUR, FC_BUCKET_DAY, FC_BUCKET_MONTH } fc_bucket;
  *  Rollouts of training are formulas' either way: they have no latency to keep. */
 typedef enum { FC_SERVING_CLOSED_FORM, FC_SERVING_SURFACE } fc_serving;
 
+/** What iterations of services and rollouts are composed of: the profile's forms, the same for every device;
+ * or the fastest measured operators where a device's profile has tables (serve/view.h): truer for those, but
+ * devices without tables then compare with them by forms. */
+typedef enum { FC_FLEET_FORMS, FC_FLEET_MEASURED } fc_fleet_operators;
+
 typedef struct fc_fleet_def {
   const char *name, *question, *scope; /* name, question, scope: "world GenAI", "one lab", … */
   fc_time start, end;                  /* start, end: [start, end) */
@@ -176,6 +181,7 @@ typedef struct fc_fleet_def {
   fc_bucket bucket;                    /* bucket: hour | day | month (default): rows of timeseries.csv */
   bool residual_is_unexplained;        /* residual: idle (default) | unexplained */
   fc_serving serving;                  /* serving: surface (default) | closed_form */
+  fc_fleet_operators operators;        /* operators: forms (default) | measured */
   size_t n_pools, n_services, n_runs, n_streams, n_others, n_policies;
   const fc_pool_def *pools;       /* pools: list, >= 1 */
   const fc_service_def *services; /* services */

@@ -2,7 +2,7 @@
 #ifndef FC_FLEET_RUN_H
 #define FC_FLEET_RUN_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,8 +19,7 @@ typedef struct fc_fleet_options {
   /** Called now and then with the share of simulated time done; nullable. */
   void (*progress)(void *context, double share, fc_time now);
   void *context;
-  const volatile sig_atomic_t
-      *cancel; /* set non-zero from a signal handler: returns FC_E_CANCELLED; nullable */
+  const atomic_int *cancel; /* set non-zero from a signal handler: returns FC_E_CANCELLED; nullable */
   /* What the capacity surface needs; results depend on none of these. */
   size_t threads;    /* 0: one a processor */
   const char *cache; /* folder of capacities that are known already; NULL: none */

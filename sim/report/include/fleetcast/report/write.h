@@ -2,7 +2,7 @@
 #ifndef FC_REPORT_WRITE_H
 #define FC_REPORT_WRITE_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,7 +29,7 @@ typedef struct fc_report_options {
   size_t n_data_dirs; /* a path below one of these is written relative to it, so that the manifest names no
                          folder of this machine */
   const char *const *data_dirs;
-  const volatile sig_atomic_t *cancel; /* nullable */
+  const atomic_int *cancel; /* nullable */
 } fc_report_options;
 
 /** Writes all files into `folder`, which is made if need be.  Each is complete under a temporary name before

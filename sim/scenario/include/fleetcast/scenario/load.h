@@ -16,6 +16,7 @@
 #include <fleetcast/scenario/serve.h>
 #include <fleetcast/scenario/text.h>
 #include <fleetcast/scenario/train.h>
+#include <fleetcast/scenario/train_plan.h>
 #include <fleetcast/workload/shape.h>
 
 /** Input files: YAML in, definitions out, with a diagnostic at file:line:column for whatever is wrong.
@@ -37,6 +38,7 @@ typedef enum fc_input_kind {
   FC_INPUT_SERVE,
   FC_INPUT_PLAN,
   FC_INPUT_TRAIN,
+  FC_INPUT_TRAIN_PLAN,
   FC_INPUT_KINDS
 } fc_input_kind;
 
@@ -58,7 +60,8 @@ typedef struct fc_input_files {
 extern const fc_input_files fc_input_disk;
 
 typedef struct fc_load_options {
-  fc_input_kind expect; /* another kind is an error; FC_INPUT_ANY takes what comes */
+  fc_input_kind expect; /* another kind is an error; FC_INPUT_ANY takes what comes, FC_INPUT_PLAN a
+                           FC_INPUT_TRAIN_PLAN too: both are planned */
   size_t n_data_dirs;   /* searched in order, each with devices/ models/ profiles/ shapes/ */
   const char *const *data_dirs;
   size_t n_set; /* overrides, "key.path=value", applied in order */
@@ -92,6 +95,7 @@ const fc_fleet_def *fc_input_fleet(const fc_input *input);
 const fc_serve_def *fc_input_serve(const fc_input *input);
 const fc_plan_def *fc_input_plan(const fc_input *input);
 const fc_train_def *fc_input_train(const fc_input *input);
+const fc_train_plan_def *fc_input_train_plan(const fc_input *input);
 
 /** A file that was read. */
 typedef struct fc_input_file {

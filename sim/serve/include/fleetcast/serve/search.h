@@ -2,7 +2,7 @@
 #ifndef FC_SERVE_SEARCH_H
 #define FC_SERVE_SEARCH_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -83,8 +83,8 @@ typedef struct fc_search_def {
   size_t front;        /* of these, for the Pareto front alone */
   uint64_t requests;   /* a run has at least so many */
   uint64_t seed;
-  size_t threads;                      /* 0: one a processor */
-  const volatile sig_atomic_t *cancel; /* nullable */
+  size_t threads;           /* 0: one a processor */
+  const atomic_int *cancel; /* nullable */
   void *context;
   void (*progress)(void *context, size_t simulated, size_t most); /* nullable */
 } fc_search_def;

@@ -2,7 +2,7 @@
 #ifndef FC_SERVE_SURFACE_H
 #define FC_SERVE_SURFACE_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -37,8 +37,8 @@ typedef struct fc_surface_def {
   fc_request_shape shape;     /* lengths: log-normal, cut at FC_SURFACE_LONGEST means and at the cache */
   double kv_port_bytes_per_s; /* DECODE: network of the device that fetches a prompt's cache; 0: at once */
   uint64_t seed;
-  uint32_t completions;                /* requests that a simulation looks at, at least */
-  const volatile sig_atomic_t *cancel; /* nullable */
+  uint32_t completions;     /* requests that a simulation looks at, at least */
+  const atomic_int *cancel; /* nullable */
   /* NULL, or iteration times known otherwise, for limits of queueing theory; then model and profile are not
    * read, and kv_blocks (of 16 tokens, the whole instance) is. */
   fc_step_function step;
@@ -146,7 +146,7 @@ typedef struct fc_surface_options {
   double width;         /* stop when the emulator's spread of ln(rate) is below; 0: FC_SURFACE_WIDTH */
   uint32_t completions; /* as in the definition; 0: FC_SURFACE_COMPLETIONS */
   const char *cache;    /* folder of answers, made where missing; NULL: none */
-  const volatile sig_atomic_t *cancel;
+  const atomic_int *cancel;
   void *context;
   void (*simulated)(void *context);              /* nullable: after each simulation */
   void (*note)(void *context, const char *text); /* nullable: a cached file that is no use */

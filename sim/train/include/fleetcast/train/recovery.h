@@ -2,7 +2,7 @@
 #ifndef FC_TRAIN_RECOVERY_H
 #define FC_TRAIN_RECOVERY_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,7 +60,7 @@ typedef struct fc_recovery_def {
   size_t replications;
   size_t threads; /* 0: one */
   uint64_t seed;
-  const volatile sig_atomic_t *cancel; /* nullable */
+  const atomic_int *cancel; /* nullable */
 } fc_recovery_def;
 
 /** What held devices do. */
