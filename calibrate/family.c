@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "family.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,15 +82,14 @@ static bool resolve(fc_row_family *f, const fc_predictors *p) {
   return true;
 }
 
-bool fc_family_predict(fc_prediction *out, const fc_row_family *family, const fc_op *op) {
-  bool any = false;
-  for (size_t i = 0; i < family->n; i++) {
-    fc_prediction p;
-    if (fc_predict(&p, family->fit[i], op) != FC_OK || (any && !(p.seconds < out->seconds))) continue;
-    *out = p;
-    any = true;
+void fc_family_predict(fc_prediction *out, const fc_row_family *family, const fc_op *op, size_t n) {
+  fc_predict_all(out, family->fit[0], op, n);
+  for (size_t k = 1; k < family->n; k++) {
+    fc_prediction other[FC_FAMILY_MANY];
+    fc_predict_all(other, family->fit[k], op, n);
+    for (size_t i = 0; i < n; i++)
+      if (isnan(out[i].seconds) || other[i].seconds < out[i].seconds) out[i] = other[i];
   }
-  return any;
 }
 
 /* --- the set --- */
@@ -147,6 +147,8 @@ static bool widen(fc_families *s) {
 }
 
 fc_row_family *fc_families_at(fc_families *s, const fc_predictors *predictors, const fc_measure_row *row) {
+  if (s->n > 0 && memcmp(s->asked, row->text, sizeof s->asked) == 0) return &s->item[s->last]; /* the same */
+  memcpy(s->asked, row->text, sizeof s->asked);
   if (s->n > 0 && is_of(&s->item[s->last], row)) return &s->item[s->last]; /* files are sorted, mostly */
   if (s->n == s->room && !widen(s)) return NULL;
   uint64_t hash = hash_of(row);

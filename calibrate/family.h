@@ -42,7 +42,8 @@ typedef struct fc_families {
   size_t n, room, n_slots;
   fc_row_family *item;
   size_t *slot; /* index + 1 by hash; 0: free */
-  size_t last;
+  size_t last;  /* asked for, and the texts that it was asked with */
+  fc_slice asked[FC_KEY_TEXTS];
 } fc_families;
 
 /* The row's family; new ones are added.  NULL: out of memory.  Moves earlier ones. */
@@ -50,7 +51,9 @@ fc_row_family *fc_families_at(fc_families *families, const fc_predictors *predic
                               const fc_measure_row *row);
 void fc_families_fini(fc_families *families);
 
-/* The fastest of the family's fits.  @return false: none can */
-bool fc_family_predict(fc_prediction *out, const fc_row_family *family, const fc_op *op);
+/* The fastest of the family's fits for each of n calls, n <= FC_FAMILY_MANY; `seconds` is NaN where none can.
+ */
+enum { FC_FAMILY_MANY = 64 };
+void fc_family_predict(fc_prediction *out, const fc_row_family *family, const fc_op *op, size_t n);
 
 #endif

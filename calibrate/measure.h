@@ -63,17 +63,20 @@ typedef enum fc_row_kind { FC_ROW_END, FC_ROW_GOOD, FC_ROW_BAD } fc_row_kind;
 typedef struct fc_rows {
   const fc_columns *columns;
   const char *p, *end;
-  size_t line;              /* of p */
-  bool plain;               /* no quote, CR or NUL from p to end */
-  const char *start, *stop; /* the last row as it stands, without line end */
-  size_t start_line;        /* its first line */
-  fc_pos at;                /* FC_ROW_BAD: where, and why */
+  size_t line;                     /* of p */
+  bool plain;                      /* no quote, CR or NUL from p to end */
+  const char *start, *stop;        /* the last row as it stands, without line end */
+  size_t start_line;               /* its first line */
+  const char *head;                /* texts that begin a row, with their commas: the next may begin like it */
+  size_t head_length, head_fields; /* 0: none */
+  fc_pos at;                       /* FC_ROW_BAD: where, and why */
   char why[FC_SHAPE_WHY];
 } fc_rows;
 
 /* Reads on from p. */
 void fc_rows_init(fc_rows *out, const fc_columns *columns, const char *p, const char *end, size_t line);
-/* The next row's texts and numbers; columns that the file lacks are empty.  `row` NULL: step over it. */
+/* The next row's texts and numbers; columns that the file lacks are empty.  `row` NULL: step over it; else
+ * the same each time. */
 fc_row_kind fc_rows_next(fc_rows *rows, fc_measure_row *row);
 /* Where the column of a role begins in the last row. */
 fc_pos fc_rows_position(const fc_rows *rows, int role);

@@ -9,14 +9,16 @@
 #include <fleetcast/calibrate/shape.h>
 #include <fleetcast/cost/predict.h>
 
-/** Predictions that were made before: files repeat their shapes, and a look here costs a tenth of a
- * prediction.  One a thread.  What is found is what would be computed. */
+/** Predictions that were made before: files repeat their shapes, and a look here costs less than a
+ * prediction. One a thread.  What is found is what would be computed. */
 
-typedef struct fc_memo_slot fc_memo_slot;
+typedef struct fc_memo_set fc_memo_set;
 
 typedef struct fc_memo {
-  fc_memo_slot *slot; /* NULL: out of memory, nothing is remembered */
+  fc_memo_set *set; /* NULL: out of memory, nothing is remembered */
   size_t sets;
+  unsigned looks, found; /* of late */
+  bool repeats;          /* the file does; else one shape in 32 is remembered, to see when it does */
 } fc_memo;
 
 typedef struct fc_memo_key {
@@ -28,7 +30,10 @@ void fc_memo_init(fc_memo *memo, size_t shapes);
 void fc_memo_fini(fc_memo *memo);
 /** What a row of a family (any number that stands for it) says of its shape. */
 void fc_memo_key_of(fc_memo_key *key, uint64_t family, const fc_measure_row *row);
-bool fc_memo_find(fc_prediction *out, const fc_memo *memo, const fc_memo_key *key);
+/** Announces a look, so that memory has answered when it comes; or empties the key of a shape that is left
+ * out, which is then neither found nor kept. */
+void fc_memo_expect(const fc_memo *memo, fc_memo_key *key);
+bool fc_memo_find(fc_prediction *out, fc_memo *memo, const fc_memo_key *key);
 void fc_memo_keep(const fc_memo *memo, const fc_memo_key *key, const fc_prediction *prediction);
 
 #endif

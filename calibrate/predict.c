@@ -40,18 +40,41 @@ typedef struct {
   fc_scored *family;
 } job;
 
+/* A row of a part. */
+typedef struct {
+  const char *start, *stop; /* as it stands */
+  size_t line;
+  size_t family;      /* its index; NONE: no prediction */
+  double measured_us; /* NaN: none */
+  fc_prediction p;
+} record;
+
+#define NONE SIZE_MAX
+
+/* Calls of one family that wait to be predicted together. */
+typedef struct {
+  size_t n;
+  size_t record[FC_FAMILY_MANY];
+  fc_memo_key key[FC_FAMILY_MANY];
+  fc_op op[FC_FAMILY_MANY];
+} queue;
+
 /* What a thread makes of its part. */
 typedef struct {
   job *job;
   fc_families families;
   fc_memo memo;
+  size_t n_records, record_room;
+  record *record;
+  size_t n_queues;
+  queue **queue; /* by family; NULL: none yet */
   char *out;
   size_t used, room;
   size_t rows, unmodelled, malformed, lines;
   fc_diags d; /* lines counted from the part's first */
 } worker;
 
-/* --- one row --- */
+/* --- rows --- */
 
 static bool reserve(worker *w, size_t more) {
   if (more <= w->room - w->used) return true;
@@ -64,12 +87,12 @@ static bool reserve(worker *w, size_t more) {
 }
 
 /* The row as it stands, then three fields. */
-static bool put_row(worker *w, const fc_rows *rows, const fc_prediction *p) {
+static bool put_row(worker *w, const record *r, const fc_prediction *p) {
   if (!w->job->options->out) return true;
-  size_t length = (size_t)(rows->stop - rows->start);
+  size_t length = (size_t)(r->stop - r->start);
   if (!reserve(w, length + 3 * (size_t)(FC_SHORT_NUMBER + 1) + 1)) return false;
   char *to = w->out + w->used;
-  memcpy(to, rows->start, length);
+  memcpy(to, r->start, length);
   to += length;
   const double s[] = {p ? p->seconds : 0, p ? p->low_s : 0, p ? p->high_s : 0};
   for (int i = 0; i < 3; i++) {
@@ -81,16 +104,15 @@ static bool put_row(worker *w, const fc_rows *rows, const fc_prediction *p) {
   return true;
 }
 
-static bool complain(worker *w, const fc_rows *rows, fc_pos at, const char *why) {
+static bool complain(worker *w, fc_pos at, const char *why) {
   w->malformed++;
   (void)fc_diag_error(&w->d, NULL, at, "%s", why);
-  return put_row(w, rows, NULL);
+  return true;
 }
 
-static bool no_model(worker *w, const fc_rows *rows, fc_row_family *f) {
+static void no_model(worker *w, fc_row_family *f, size_t line) {
   w->unmodelled++;
-  if (f->unmodelled++ == 0) f->first_line = rows->start_line;
-  return put_row(w, rows, NULL);
+  if (f->unmodelled++ == 0) f->first_line = line;
 }
 
 static bool tally(fc_tally *t, const fc_prediction *p, double measured_us) {
@@ -103,35 +125,111 @@ static bool tally(fc_tally *t, const fc_prediction *p, double measured_us) {
   return fc_score_tally_add(t, (float)(p->seconds / measured_s - 1));
 }
 
+/* A new record of the row; NULL: out of memory. */
+static record *keep_row(worker *w, const fc_rows *rows) {
+  if (w->n_records == w->record_room) {
+    size_t room = w->record_room ? 2 * w->record_room : 4096;
+    record *grown = realloc(w->record, room * sizeof *grown);
+    if (!grown) return NULL;
+    w->record = grown;
+    w->record_room = room;
+  }
+  record *r = &w->record[w->n_records++];
+  *r = (record){.start = rows->start, .stop = rows->stop, .line = rows->start_line, .family = NONE};
+  return r;
+}
+
+/* --- waiting calls --- */
+
+static queue *queue_of(worker *w, size_t family) {
+  if (family >= w->n_queues) {
+    size_t n = w->families.room;
+    queue **grown = realloc((void *)w->queue, n * sizeof(queue *));
+    if (!grown) return NULL;
+    for (size_t i = w->n_queues; i < n; i++) grown[i] = NULL;
+    w->queue = grown;
+    w->n_queues = n;
+  }
+  queue *q = w->queue[family];
+  if (!q) {
+    q = w->queue[family] = malloc(sizeof *q);
+    if (q) q->n = 0;
+  }
+  return q;
+}
+
+static void answer(worker *w, queue *q, const fc_row_family *f) {
+  size_t n = 0;
+  for (size_t i = 0; i < q->n; i++) {
+    if (fc_memo_find(&w->record[q->record[i]].p, &w->memo, &q->key[i])) continue;
+    if (n < i) {
+      q->record[n] = q->record[i];
+      q->key[n] = q->key[i];
+      q->op[n] = q->op[i];
+    }
+    n++;
+  }
+  q->n = 0;
+  if (n == 0) return;
+  fc_prediction p[FC_FAMILY_MANY];
+  fc_family_predict(p, f, q->op, n);
+  for (size_t i = 0; i < n; i++) {
+    w->record[q->record[i]].p = p[i];
+    fc_memo_keep(&w->memo, &q->key[i], &p[i]);
+  }
+}
+
+static void answer_all(worker *w) {
+  for (size_t i = 0; i < w->n_queues; i++)
+    if (w->queue[i] && w->queue[i]->n > 0) answer(w, w->queue[i], &w->families.item[i]);
+}
+
+/* --- one row --- */
+
 /* @return false: out of memory */
-static bool take_row(worker *w, const fc_rows *rows, const fc_measure_row *row) {
+static bool take_row(worker *w, const fc_rows *rows, const fc_measure_row *row, record *r) {
   const job *j = w->job;
   fc_row_family *f = fc_families_at(&w->families, j->predictors, row);
   if (!f) return false;
   if (!f->known) {
     bool other_kernel = f->fault.role == (int)FC_MEASURE_kernel && row->text[FC_MEASURE_kernel].length > 0;
-    return other_kernel ? no_model(w, rows, f)
-                        : complain(w, rows, fc_rows_position(rows, f->fault.role), f->fault.why);
+    if (!other_kernel) return complain(w, fc_rows_position(rows, f->fault.role), f->fault.why);
+    no_model(w, f, r->line);
+    return true;
   }
-  double us = row->number[FC_MEASURE_latency_us];
+  double us = r->measured_us = row->number[FC_MEASURE_latency_us];
   if (!isnan(us) && !(us > 0)) {
     char why[FC_SHAPE_WHY];
     (void)snprintf(why, sizeof why, "column 'latency_us': %g is not positive", us);
-    return complain(w, rows, fc_rows_position(rows, FC_ROLE_NUMBER(FC_MEASURE_latency_us)), why);
+    return complain(w, fc_rows_position(rows, FC_ROLE_NUMBER(FC_MEASURE_latency_us)), why);
   }
-  if (f->n == 0) return no_model(w, rows, f);
-  fc_memo_key key;
-  fc_prediction p;
-  fc_memo_key_of(&key, f->hash, row);
-  if (!fc_memo_find(&p, &w->memo, &key)) {
-    fc_op op;
-    fc_fault fault;
-    if (!fc_measured_op(&op, &f->measured, row, j->predictors->device, &fault))
-      return complain(w, rows, fc_rows_position(rows, fault.role), fault.why);
-    if (!fc_family_predict(&p, f, &op)) return no_model(w, rows, f);
-    fc_memo_keep(&w->memo, &key, &p);
+  if (f->n == 0) {
+    no_model(w, f, r->line);
+    return true;
   }
-  return tally(&f->tally, &p, us) && put_row(w, rows, &p);
+  size_t family = (size_t)(f - w->families.item);
+  queue *q = queue_of(w, family);
+  if (!q) return false;
+  fc_fault fault;
+  if (!fc_measured_op(&q->op[q->n], &f->measured, row, j->predictors->device, &fault))
+    return complain(w, fc_rows_position(rows, fault.role), fault.why);
+  r->family = family;
+  q->record[q->n] = (size_t)(r - w->record);
+  fc_memo_key_of(&q->key[q->n], f->hash, row);
+  fc_memo_expect(&w->memo, &q->key[q->n]);
+  if (++q->n == FC_FAMILY_MANY) answer(w, q, f);
+  return true;
+}
+
+/* @return false: out of memory */
+static bool put_record(worker *w, const record *r) {
+  if (r->family == NONE) return put_row(w, r, NULL);
+  fc_row_family *f = &w->families.item[r->family];
+  if (isnan(r->p.seconds)) {
+    no_model(w, f, r->line);
+    return put_row(w, r, NULL);
+  }
+  return tally(&f->tally, &r->p, r->measured_us) && put_row(w, r, &r->p);
 }
 
 /* --- one part --- */
@@ -142,11 +240,16 @@ static bool do_part(worker *w, const char *from, const char *to) {
   fc_measure_row row = {0};
   for (int i = 0; i < (int)FC_MEASURE_NUMBER_COUNT; i++) row.number[i] = (double)NAN;
   bool ok = true;
+  w->n_records = 0;
   for (fc_row_kind kind; ok && (kind = fc_rows_next(&rows, &row)) != FC_ROW_END;) {
+    record *r = keep_row(w, &rows);
     w->rows++;
-    ok = kind == FC_ROW_GOOD ? take_row(w, &rows, &row) : complain(w, &rows, rows.at, rows.why);
+    ok = r && (kind == FC_ROW_GOOD ? take_row(w, &rows, &row, r) : complain(w, rows.at, rows.why));
   }
   w->lines = rows.line - 1;
+  if (!ok) return false;
+  answer_all(w);
+  for (size_t i = 0; i < w->n_records && ok; i++) ok = put_record(w, &w->record[i]);
   return ok;
 }
 
@@ -328,6 +431,9 @@ static fc_status run(job *j, size_t n) {
     for (size_t i = 0; i < n; i++) {
       fc_families_fini(&w[i].families);
       fc_memo_fini(&w[i].memo);
+      for (size_t k = 0; k < w[i].n_queues; k++) free(w[i].queue[k]);
+      free((void *)w[i].queue);
+      free(w[i].record);
       free(w[i].out);
     }
   } else {

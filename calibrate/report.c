@@ -262,13 +262,12 @@ static void write_kernels(fc_file *f, const fc_report_input *in) {
          "left out of "
          "their own fit; the form's are those of its closed formula alone. Dot: median, end of the line: "
          "90th percentile, 0 to 40 %%. Noise: how far repeats of one shape scatter; no fit can err "
-         "less.</p>\n");
+         "less. Neighbours: by how much the nearest other shape disagrees, after the form.</p>\n");
   begin_table(
       f,
       "<th>kernel<th>format<th>implementation<th class=n>points<th class=n>shapes<th class=n>form<br>median"
       "<th class=n>unseen<br>median<th class=n>unseen<br>p90<th><th class=n>coverage<th class=n>noise<th "
-      "class=n>outliers"
-      "<th>provenance");
+      "class=n>neighbours<th class=n>outliers<th>provenance");
   for (size_t i = 0; i < in->fit->n; i++) {
     const fc_family_report *r = &in->fit->report[i];
     const fc_family *family = &in->table->family[i];
@@ -283,6 +282,7 @@ static void write_kernels(fc_file *f, const fc_report_input *in) {
     fc_file_printf(f, "</td>");
     put_percent_cell(f, r->coverage, !(r->coverage >= 0.75));
     put_percent_cell(f, r->noise > 0 ? r->noise : (double)NAN, false);
+    put_percent_cell(f, r->neighbour > 0 ? r->neighbour : (double)NAN, false);
     fc_file_printf(f, "<td class=n>%zu</td><td>%s</td></tr>\n", r->outliers,
                    provenance_text(in->fit->fit[i].provenance));
   }

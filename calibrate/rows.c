@@ -97,14 +97,33 @@ static void put_number(fc_measure_row *row, fields *f, int role, const char *p, 
   f->bad_text = (fc_slice){p, (size_t)(end - p)};
 }
 
+/* Files are sorted, mostly: a row that begins with the texts of the row before leaves them in `row`. */
+static bool same_head(const fc_rows *r) {
+  return r->head_length > 0 && (size_t)(r->stop - r->start) > r->head_length &&
+         memcmp(r->start, r->head, r->head_length) == 0;
+}
+
 /* The usual row: one line without a quote. */
 static void take_plain(fc_rows *r, fc_measure_row *row, fields *f) {
   const fc_columns *columns = r->columns;
   const unsigned char *role = columns->role;
   const char *p = r->start, *end = r->stop;
+  bool head = !same_head(r);
+  if (head) {
+    r->head_length = 0;
+  } else {
+    p += r->head_length;
+    f->n = r->head_fields;
+  }
   for (size_t n = columns->n;;) {
     int of = f->n < n ? role[f->n] : FC_ROLE_NONE;
     const char *from = p;
+    if (head && of >= (int)FC_MEASURE_TEXT_COUNT) { /* the first that is no text */
+      head = false;
+      r->head = r->start;
+      r->head_length = (size_t)(p - r->start);
+      r->head_fields = f->n;
+    }
     if (f->n == n) f->surplus = (fc_pos){r->line, characters(r->start, p) + 1};
     if (p < end && *p == ',') { /* empty */
       if (of < (int)FC_MEASURE_TEXT_COUNT)
@@ -222,7 +241,10 @@ static fc_row_kind judge(fc_rows *r, const fields *f) {
 static fc_row_kind take_row(fc_rows *r, fc_measure_row *row, const char *eol, fields *f) {
   r->stop = eol > r->start && eol[-1] == '\r' ? eol - 1 : eol;
   if (!r->plain) {
-    if (find(r->start, eol, '"') < eol) return take_mixed(r, row, f);
+    if (find(r->start, eol, '"') < eol) {
+      if (row) r->head_length = 0;
+      return take_mixed(r, row, f);
+    }
     const char *why, *at = find_forbidden(r->start, r->stop, &why);
     if (at < r->stop) return bad(r, at, (fc_pos){r->line, characters(r->start, at) + 1}, why);
   }

@@ -367,12 +367,85 @@ bool fc_csv_number(double *out, const fc_csv_field *field) {
   return true;
 }
 
-void fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value) {
-  FC_ASSERT(isfinite(value));
-  if (fabs(value) < 1e15 && value == trunc(value)) {
-    (void)snprintf(out, FC_CSV_NUMBER_TEXT, "%lld", (long long)value);
-    return;
+static size_t put_uint(char *out, uint64_t n) {
+  char back[20];
+  size_t i = sizeof back;
+  do {
+    back[--i] = (char)('0' + n % 10);
+    n /= 10;
+  } while (n);
+  memcpy(out, back + i, sizeof back - i);
+  return sizeof back - i;
+}
+
+size_t fc_csv_int_format(char out[FC_CSV_NUMBER_TEXT], long long value) {
+  size_t sign = value < 0;
+  if (sign) *out = '-';
+  size_t n = sign + put_uint(out + sign, sign ? -(uint64_t)value : (uint64_t)value);
+  out[n] = '\0';
+  return n;
+}
+
+__extension__ typedef unsigned __int128 wide;
+
+/* n / 10^decimals, without the zeros at its end. */
+static size_t put_decimal(char *out, uint64_t n, int decimals) {
+  while (decimals > 0 && n % 10 == 0) {
+    n /= 10;
+    decimals--;
   }
+  char digit[20];
+  size_t all = put_uint(digit, n), after = (size_t)decimals, before = all > after ? all - after : 0, used = 0;
+  if (before)
+    memcpy(out, digit, before);
+  else
+    out[0] = '0';
+  used = before ? before : 1;
+  if (after) {
+    out[used++] = '.';
+    for (size_t i = all; i < after; i++) out[used++] = '0';
+    memcpy(out + used, digit + before, all - before);
+    used += all - before;
+  }
+  out[used] = '\0';
+  return used;
+}
+
+/* As the loop of prints and reads in fc_csv_number_format, in whole numbers: value = m 2^-shift, exactly.
+ * @return 0: not in the range of values that this is for */
+static size_t format_exact(char *out, double value) {
+  static const double ten[] = {1e-4, 1e-3, 1e-2, 1e-1, 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,
+                               1e6,  1e7,  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+  enum { LOW = -4, HIGH = 15 };
+  double size = fabs(value);
+  if (!(size >= ten[0] && size < ten[HIGH - LOW])) return 0;
+  uint64_t raw;
+  memcpy(&raw, &size, sizeof raw);
+  uint64_t m = (raw & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
+  int shift = 1075 - (int)(raw >> 52), exponent = LOW; /* shift: 3 to 66 */
+  while (size >= ten[exponent - LOW + 1]) exponent++;
+  size_t sign = value < 0;
+  if (sign) *out = '-';
+  wide power = 1;
+  for (int i = exponent; i < 14; i++) power *= 10;
+  for (int digits = 15;; digits++, power *= 10) {
+    wide exact = power * m;
+    uint64_t n = (uint64_t)(exact >> shift);
+    wide rest = exact - ((wide)n << shift), half = (wide)1 << (shift - 1);
+    bool up = rest > half || (rest == half && n % 2);
+    n += up;
+    wide off = up ? 2 * half - rest : rest; /* of what lies `power` apart; below a power of two half as far */
+    wide limit = !up && m == UINT64_C(1) << 52 ? power / 2 : power;
+    if (digits == 17 || 2 * off < limit || (2 * off == limit && m % 2 == 0))
+      return sign + put_decimal(out + sign, n, digits - 1 - exponent);
+  }
+}
+
+size_t fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value) {
+  FC_ASSERT(isfinite(value));
+  if (fabs(value) < 1e15 && value == trunc(value)) return fc_csv_int_format(out, (long long)value);
+  size_t length = format_exact(out, value);
+  if (length) return length;
   for (int precision = 15; precision <= 17; precision++) {
     (void)snprintf(out, FC_CSV_NUMBER_TEXT, "%.*g", precision, value);
     if (strtod(out, NULL) == value) break;
@@ -384,6 +457,7 @@ void fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value) {
     *at = '.';
     memmove(at + 1, at + n, strlen(at + n) + 1);
   }
+  return strlen(out);
 }
 
 /* --- writing --- */
@@ -415,14 +489,16 @@ void fc_csv_write_text(fc_file *file, const char *text) {
 
 void fc_csv_write_number(fc_file *file, double value) {
   char text[FC_CSV_NUMBER_TEXT];
-  fc_csv_number_format(text, value);
+  size_t length = fc_csv_number_format(text, value);
   begin_field(file);
-  fc_file_write(file, text, strlen(text));
+  fc_file_write(file, text, length);
 }
 
 void fc_csv_write_int(fc_file *file, long long value) {
+  char text[FC_CSV_NUMBER_TEXT];
+  size_t length = fc_csv_int_format(text, value);
   begin_field(file);
-  fc_file_printf(file, "%lld", value);
+  fc_file_write(file, text, length);
 }
 
 void fc_csv_end_row(fc_file *file) {

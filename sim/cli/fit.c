@@ -91,23 +91,29 @@ static const char *impl_of(const fc_family *f) {
   return *f->impl ? f->impl : "-";
 }
 
+/* 0: not known */
+static void add_percent(fc_text *out, int width, double share) {
+  if (share > 0)
+    fc_text_printf(out, "%*.1f ", width, 100 * share);
+  else
+    fc_text_printf(out, "%*s ", width, "-");
+}
+
 static void add_table(fc_text *out, const fc_fit_result *fit) {
   int kernel = width_of(fit, kernel_of, 6), format = width_of(fit, format_of, 6);
   int cache = width_of(fit, cache_of, 2), impl = width_of(fit, impl_of, 4);
-  fc_text_printf(out, "%-*s %-*s %-*s %-*s %7s %5s %6s %9s %6s %8s %8s %8s\n", kernel, "kernel", format,
+  fc_text_printf(out, "%-*s %-*s %-*s %-*s %7s %5s %6s %9s %6s %8s %8s %7s %8s\n", kernel, "kernel", format,
                  "format", cache, "kv", impl, "impl", "points", "lent", "form_%", "median_%", "p90_%",
-                 "within_%", "noise_%", "outliers");
+                 "within_%", "noise_%", "near_%", "outliers");
   for (size_t i = 0; i < fit->n; i++) {
     const fc_family_report *r = &fit->report[i];
     fc_text_printf(out, "%-*s %-*s %-*s %-*s %7zu %5.0f %6.1f %9.1f %6.1f %8.1f ", kernel,
                    kernel_of(r->family), format, format_of(r->family), cache, cache_of(r->family), impl,
                    impl_of(r->family), r->family->n, fit->fit[i].lent, 100 * r->form_median_error,
                    100 * r->median_error, 100 * r->p90_error, 100 * r->coverage);
-    if (r->noise > 0)
-      fc_text_printf(out, "%8.1f", 100 * r->noise);
-    else
-      fc_text_printf(out, "%8s", "-");
-    fc_text_printf(out, " %8zu\n", r->outliers);
+    add_percent(out, 8, r->noise);
+    add_percent(out, 7, r->neighbour);
+    fc_text_printf(out, "%8zu\n", r->outliers);
   }
 }
 

@@ -106,6 +106,7 @@ static int put_all(plan *p, const fc_plan_def *def, const settings *s) {
   d->keep = (size_t)def->search.keep;
   d->front = (size_t)def->search.front;
   d->requests = (uint64_t)def->search.requests;
+  d->apart = def->search.apart;
   d->seed = s->has_seed ? s->seed : (uint64_t)def->seed;
   d->threads = s->jobs;
   d->cancel = fc_stop_flag();

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <fleetcast/base/stop.h>
 #include <fleetcast/report/serve.h>
@@ -25,10 +26,12 @@ typedef struct {
   fc_replica_result *result;
   fc_disagg_result *apart;
   fc_cluster_result *cluster;
-  const fc_digest *gaps; /* the engine's own, which grows as it goes; NULL: not until its end */
+  fc_gaps gaps;      /* of several replicas */
+  fc_digest *so_far; /* their sum */
   fc_verdict verdict;
-  double pile; /* requests under way and waiting, at the last look */
-  int growing; /* looks in a row that found more */
+  uint64_t most; /* requests of a cluster under way at a time */
+  double pile;   /* requests under way and waiting, at the last look */
+  int growing;   /* looks in a row that found more */
   progress bar;
 } run;
 
@@ -54,12 +57,17 @@ static void done(void *context, uint64_t number, fc_time at) {
  * in a row, to more than a tenth of all that ever came; or six times.  In heavy traffic a pile grows as the
  * root of the time at most, 1.22.  Engines take a request when they can, so those that wait are known by how
  * long ago the next one came. */
-static bool piles_up(run *r, fc_time now) {
+static bool piles_up(run *r, const fc_cluster_record *q) {
   enum { FEW = 3, MANY = 6 };
   fc_load_summary l = fc_load_so_far(r->t.load);
-  fc_time next;
+  fc_time next, now = q->request.finish;
   double late_s = 0;
-  if (r->inner.peek(r->inner.context, &next) && next < now) late_s = fc_time_to_s(now - next);
+  if (r->cluster) { /* takes them as they come; what is drawn may be ahead */
+    l.requests = q->come;
+    l.under_way = q->under_way;
+  } else if (r->inner.peek(r->inner.context, &next) && next < now) {
+    late_s = fc_time_to_s(now - next);
+  }
   double waiting = late_s * l.rate_per_s, pile = (double)l.under_way + waiting;
   r->growing = pile > 1.25 * r->pile ? r->growing + 1 : 0;
   r->pile = pile;
@@ -67,11 +75,11 @@ static bool piles_up(run *r, fc_time now) {
   return r->t.open && r->growing >= (heavy ? FEW : MANY);
 }
 
-static void look(run *r, fc_time now) {
+static void look(run *r, const fc_cluster_record *q) {
   if (fc_study_is_enough(r->study)) {
     r->verdict = FC_VERDICT_ENOUGH;
     r->stopped = true;
-  } else if (!r->t.to_the_end && piles_up(r, now)) {
+  } else if (!r->t.to_the_end && piles_up(r, q)) {
     r->verdict = FC_VERDICT_OVERLOADED;
     r->stopped = true;
   } else {
@@ -79,13 +87,22 @@ static void look(run *r, fc_time now) {
   }
 }
 
+/* All gaps between tokens so far, where they are wanted now. */
+static const fc_digest *gaps_of(run *r) {
+  if (!fc_study_wants_gaps(r->study)) return NULL;
+  if (!r->so_far) return &r->result->itl;
+  r->gaps.sum(r->gaps.run, r->so_far);
+  return r->so_far;
+}
+
 static void cluster_record(void *context, const fc_cluster_record *q) {
   enum { SHOW = 1024 };
   run *r = context;
+  if (q->under_way > r->most) r->most = q->under_way;
   fc_serve_files_request(r->files, r->def, q);
   bool enough = r->verdict == FC_VERDICT_ENOUGH || r->verdict == FC_VERDICT_OVERLOADED;
   if (enough) return; /* the rest leaves under another load than it came */
-  if (fc_study_add(r->study, q, r->gaps)) look(r, q->request.finish);
+  if (fc_study_add(r->study, q, gaps_of(r))) look(r, q);
   fc_study_state s;
   if (q->request.number % SHOW != 0) return;
   s = fc_study_now(r->study);
@@ -113,7 +130,7 @@ static void stretch(void *context, const fc_replica_stretch *s) {
 
 /* --- running --- */
 
-static fc_status simulate(run *r, uint64_t seed, bool timeline, char *why) {
+static fc_status simulate(run *r, uint64_t seed, size_t threads, bool timeline, char *why) {
   fc_request_source source = {.context = r, .peek = peek, .take = take, .done = done};
   r->inner = fc_load_source(r->t.load);
   r->verdict = r->t.to_the_end ? FC_VERDICT_END : FC_VERDICT_LIMIT;
@@ -122,6 +139,9 @@ static fc_status simulate(run *r, uint64_t seed, bool timeline, char *why) {
   target->record = record;
   r->d.cluster.record = cluster_record;
   r->d.cluster.sample = sample;
+  r->d.cluster.gaps = r->d.apart.gaps = &r->gaps;
+  r->d.cluster.open_loop = r->t.alone;
+  r->d.cluster.threads = (int)threads;
   if (timeline) target->stretch = stretch;
   if (timeline && r->cluster) r->d.cluster.timeline_s = r->def->cluster->sample_s;
   fc_status status;
@@ -132,13 +152,10 @@ static fc_status simulate(run *r, uint64_t seed, bool timeline, char *why) {
     status = fc_cluster_run(r->cluster, &r->d.cluster, &source, seed, why);
     r->result = &r->cluster->total;
   } else {
-    r->gaps = &r->result->itl;
     status = fc_replica_run(r->result, &r->d.replica, &source, seed, why);
   }
   if (status == FC_OK) status = fc_load_status(r->t.load);
   if (r->verdict == FC_VERDICT_END || r->verdict == FC_VERDICT_LIMIT) fc_study_end(r->study, &r->result->itl);
-  if (!r->gaps && r->verdict != FC_VERDICT_END && r->verdict != FC_VERDICT_LIMIT)
-    fc_study_gaps(r->study, &r->result->itl);
   return status;
 }
 
@@ -164,6 +181,7 @@ static fc_serve_answer answer_of(const run *r, uint64_t seed) {
     a.prefill_kv_blocks = r->d.apart.prefill.kv_blocks;
   }
   if (r->cluster) {
+    a.load.under_way_max = r->most;
     const fc_cluster_result *c = a.cluster = r->cluster;
     double held = 0;
     for (int i = FC_REPLICA_LOADING; i < FC_REPLICA_CONDITIONS; i++) held += c->device_s[i];
@@ -213,9 +231,17 @@ static int write_results(run *r, const fc_input *input, const data_dirs *data, u
 
 /* For the result; only one of three. */
 static bool make_room(run *r) {
-  if (r->def->apart) return (r->apart = calloc(1, sizeof *r->apart)) != NULL;
-  if (r->def->cluster) return (r->cluster = calloc(1, sizeof *r->cluster)) != NULL;
-  return (r->result = calloc(1, sizeof *r->result)) != NULL;
+  if (!r->def->apart && !r->def->cluster) return (r->result = calloc(1, sizeof *r->result)) != NULL;
+  r->so_far = calloc(1, sizeof *r->so_far);
+  if (r->def->apart) return (r->apart = calloc(1, sizeof *r->apart)) != NULL && r->so_far;
+  return (r->cluster = calloc(1, sizeof *r->cluster)) != NULL && r->so_far;
+}
+
+static size_t threads_of(const settings *s) {
+  enum { MOST = 256 };
+  long online = sysconf(_SC_NPROCESSORS_ONLN);
+  size_t n = s->jobs ? s->jobs : online > 0 ? (size_t)online : 1;
+  return n < MOST ? n : MOST;
 }
 
 /* Files are opened before anything runs: a folder that cannot be written is told at once. */
@@ -231,13 +257,16 @@ static int make(run *r, uint64_t seed, const char *folder, const settings *s, ch
   if (status == FC_OK && !make_room(r)) status = FC_E_NOMEM;
   if (status != FC_OK) return complain(status, def->name, why);
   bool timeline = s->timeline || def->timeline;
-  fc_serve_files_def files = {
-      .requests = s->requests || def->requests, .timeline = timeline, .cluster = def->cluster != NULL};
+  size_t threads = threads_of(s);
+  fc_serve_files_def files = {.requests = s->requests || def->requests,
+                              .timeline = timeline,
+                              .cluster = def->cluster != NULL,
+                              .threads = threads};
   status = fc_serve_files_open(&r->files, folder, &files, why);
   if (status != FC_OK) return complain(status, def->name, why);
   char broken[256] = "";
   r->bar = cli_progress(s->quiet);
-  status = simulate(r, seed, timeline, broken);
+  status = simulate(r, seed, threads, timeline, broken);
   cli_progress_clear(&r->bar);
   if (*fc_stop_flag()) status = FC_E_CANCELLED;
   if (status == FC_OK) return EXIT_OK;
@@ -253,6 +282,7 @@ static void free_run(run *r) {
   free(r->apart);
   if (r->cluster) fc_cluster_result_fini(r->cluster);
   free(r->cluster);
+  free(r->so_far);
   cli_deployment_free(&r->d);
   cli_traffic_free(&r->t);
 }

@@ -45,7 +45,8 @@ typedef struct {
   double context;  /* mean tokens of a request */
   uint64_t limit;  /* requests at most; 0: not known */
   bool to_the_end; /* no stopping rule */
-  bool open;       /* comes whether or not it is served */
+  bool open;       /* comes whether or not it is served, */
+  bool alone;      /* and no request waits for another's end */
   double share[32];
   const char *class_name[32];
   fc_demand_def demand;

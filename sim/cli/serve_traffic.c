@@ -134,6 +134,7 @@ static double mean_context(const fc_load_def *l) {
 static void set_limits(traffic *t, fc_load_def *l, const fc_serve_def *def) {
   bool replays = l->arrive == FC_ARRIVE_TRACE || (l->trace && l->in_order);
   t->open = l->concurrency == 0 && l->arrive != FC_ARRIVE_AT_ONCE;
+  t->alone = t->open && l->session.turns.kind == FC_DIST_POINT && l->session.turns.a < 1.5;
   t->to_the_end = (replays && !l->repeat) || !(def->stop.width > 0);
   bool endless = l->requests == 0 && !(l->duration_s > 0) && (!replays || l->repeat);
   if (endless && (t->open || l->concurrency > 0)) l->requests = FC_SERVE_REQUESTS_MAX;

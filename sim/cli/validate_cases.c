@@ -24,6 +24,7 @@ enum {
   C_backend,
   C_gemm_quant,
   C_moe_quant,
+  C_measured,
   C_mode,
   C_isl,
   C_osl,
@@ -52,6 +53,7 @@ static const char *const case_column[C_COUNT] = {
     [C_backend] = "backend",
     [C_gemm_quant] = "gemm_quant",
     [C_moe_quant] = "moe_quant",
+    [C_measured] = "measured",
     [C_mode] = "mode",
     [C_isl] = "isl",
     [C_osl] = "osl",
@@ -267,6 +269,7 @@ static void read_case(validate_cases *all, validate_case *c, const reader *r) {
                          .experts = text_at(r, c, C_moe_quant),
                          .input_tokens = number_at(r, c, C_isl),
                          .output_tokens = number_at(r, c, C_osl),
+                         .date = text_at(r, c, C_measured),
                          .concurrency = whole_at(r, c, C_concurrency, 0),
                          .disaggregated = strncmp(c->mode, "disagg", 6) == 0};
   if (!*c->c.gemm) c->c.gemm = "bf16";

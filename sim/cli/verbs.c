@@ -40,6 +40,7 @@ static const option serve_options[] = {
     {"seed", "N", "of the random streams (default: the file's)", AT(seed), OPTION_SEED, 0},
     {"requests", NULL, "write requests.csv too: a row a request", AT(requests), OPTION_FLAG, 0},
     {"timeline", NULL, "write timeline.csv too: a row a stretch of iterations", AT(timeline), OPTION_FLAG, 0},
+    JOBS,
     SET,
     DATA,
     {"quiet", NULL, "no progress, no closing remark", AT(quiet), OPTION_FLAG, 'q'},

@@ -8,19 +8,25 @@
 
 /* --- engines and their overheads --- */
 
-/* Fitted to a fifth (61) of 306 public serving measurements (AIConfigurator's silicon sample joined to
- * InferenceX configurations, Apache-2.0), H100, H200 and B200: docs/validate.md#overheads, with their errors
- * on the others.  step_s and request_s stayed at their priors: 0.2 ms, as overlap schedulers leave, and 4 us.
- * way_s is an assumption, of the order of a local HTTP request. */
-#define OF_ALL                                                                                               \
-  .expert_skew = 1.2, .collective = 0.72, .step_s = 0.2e-3, .request_s = 4e-6, .way_s = 5e-3,                \
-  .steps_ahead = 1.2
+/* graph_tokens: vLLM captures up to 512 tokens unless told (VllmConfig, max_cudagraph_capture_size).
+ * shared_tokens: vLLM pull requests 26440 and 28406 (256); SGLang's DUAL_STREAM_TOKEN_THRESHOLD (1,024);
+ * TensorRT-LLM in graphs, taken for up to 512.  fuses_shared: SGLang pull requests 4918 and, not under expert
+ * parallelism, 7180.
+ *
+ * The others are fitted to a fifth (61) of 306 public serving measurements (AIConfigurator's silicon sample
+ * joined to InferenceX configurations, Apache-2.0), H100, H200 and B200, every pair of model and system
+ * alike: docs/validate.md#overheads, with their errors on the rest.  step_s is a prior, as overlap schedulers
+ * leave; way_s an assumption, of the order of a local HTTP request. */
+#define OF_ALL .expert_skew = 1.2, .collective = 1, .step_s = 0.2e-3, .way_s = 5e-3, .steps_ahead = 1.2
 
 static const fc_engine engines[] = {
-    {OF_ALL, .name = "vllm", .glue = 0.67, .front_s = 9e-3, .front_request_s = 0.79e-3},
-    {OF_ALL, .name = "sglang", .glue = 0.26, .front_s = 137e-3, .front_request_s = 0.7e-3},
-    {OF_ALL, .name = "trtllm", .glue = 0.24, .eager_layer_s = 2e-3, .front_s = 12e-3,
-     .front_request_s = 0.25e-3},
+    {OF_ALL, .name = "vllm", .request_s = 12e-6, .glue = 0.6, .eager_layer_s = 1.5e-3,
+     .eager_plain_s = 0.9e-3, .graph_tokens = 512, .shared_tokens = 256, .front_s = 4e-3,
+     .front_request_s = 0.5e-3},
+    {OF_ALL, .name = "sglang", .request_s = 15e-6, .glue = 0.3, .eager_layer_s = 2e-3, .shared_tokens = 1024,
+     .fuses_shared = true, .front_s = 60e-3, .front_request_s = 0.7e-3},
+    {OF_ALL, .name = "trtllm", .request_s = 6e-6, .glue = 0.45, .eager_layer_s = 2.2e-3, .shared_tokens = 512,
+     .front_s = 9e-3, .front_request_s = 0.27e-3},
 };
 
 enum { ENGINES = sizeof engines / sizeof *engines };

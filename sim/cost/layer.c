@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include <fleetcast/cost/busiest.h>
+#include <fleetcast/cost/drawn.h>
 #include <fleetcast/cost/engine.h>
 #include <fleetcast/cost/format.h>
 
@@ -408,6 +409,12 @@ static void permute(const fc_layer *l, const share *e, double tokens_out, double
   add(l, FC_PASS_INPUT, FC_PART_GLUE, &reduce, count);
 }
 
+/* Is the shared expert one more routed expert, which every token chooses? */
+static bool is_fused(const fc_layer *l) {
+  const fc_engine *engine = l->meter->profile->engine;
+  return engine && engine->fuses_shared && !l->training && l->model->moe.shared > 0 && !(l->ep > 1);
+}
+
 static void router(const fc_layer *l, double tokens, double count) {
   double H = (double)l->model->hidden, experts = (double)l->model->moe.experts;
   fc_dtype dtype = fc_meter_dtype(l->meter, FC_KERNEL_GEMM, FC_DTYPE_BF16);
@@ -417,6 +424,36 @@ static void router(const fc_layer *l, double tokens, double count) {
   if (l->training)
     add(l, FC_PASS_INPUT, FC_PART_GLUE,
         &(fc_op){.id = FC_OP_TOPK_B, .dtype = FC_DTYPE_FP32, .m = tokens, .n = experts}, count);
+}
+
+/* Shared experts on a stream of their own, beside the routed ones: small products that mostly wait leave what
+ * they take of the memory's bandwidth and of the peak. */
+static void shared_beside(const fc_layer *l, double inner, double count) {
+  fc_meter *m = l->meter;
+  const fc_device *device = m->profile->device;
+  double H = (double)l->model->hidden, width = inner / l->tp, before = m->seconds;
+  fc_bill bill = *m->bill;
+  gated_ffn(l, inner, count);
+  fc_op up = {.id = FC_OP_LINEAR, .dtype = l->gemm, .m = l->tokens, .n = 2 * width, .k = H};
+  up.weight_bytes = fc_dtype_size(l->storage);
+  fc_op down = up;
+  down.n = H;
+  down.k = width;
+  double least = count * (fc_op_roofline_s(&up, device) + fc_op_roofline_s(&down, device));
+  *m->bill = bill;
+  m->bill->s[FC_PASS_FORWARD][FC_PART_DENSE] += least;
+  m->seconds = before + m->weight * least;
+}
+
+static void shared_experts(const fc_layer *l, double count) {
+  const fc_moe *moe = &l->model->moe;
+  const fc_engine *engine = l->meter->profile->engine;
+  double inner = (double)(moe->inter * moe->shared);
+  if (!(inner > 0) || is_fused(l)) return;
+  if (engine && !l->training && l->tokens <= engine->shared_tokens)
+    shared_beside(l, inner, count);
+  else
+    gated_ffn(l, inner, count);
 }
 
 /* The routed experts as one measured operator.  With attention split by data, the group's tokens are gathered
@@ -437,11 +474,18 @@ static void measured_experts(const fc_layer *l, double count) {
   op.skew = engine->expert_skew;
   op.ragged = op.skew > 0;
   fc_moe_busiest(&op.m, &op.groups, tokens, op.top_k, (double)model->moe.experts, l->ep, op.skew);
-  if (l->busiest > 0 && l->ep > 1) {
-    op.m = fmax(1, tokens * op.top_k / l->ep * l->busiest);
-    op.groups = fmin(op.experts, op.m);
-  }
+  if (l->busiest > 0 && l->ep > 1) op.m = fmax(1, tokens * op.top_k / l->ep * l->busiest);
   op.imbalance = op.m * l->ep / (tokens * op.top_k);
+  /* to the busiest rank's experts it is as if more tokens had come */
+  double drawn = fc_moe_drawn(tokens * op.imbalance, op.top_k, (double)model->moe.experts, op.skew);
+  op.groups = fmin(fmax(drawn * op.experts, 1), fmax(op.m, 1));
+  if (is_fused(l)) {
+    double shared = (double)model->moe.shared;
+    op.m += shared * tokens;
+    op.groups += shared;
+    op.experts += shared;
+    op.top_k += shared;
+  }
   add(l, FC_PASS_FORWARD, FC_PART_EXPERTS, &op, count);
   if (!(groups > 1)) return;
   fc_op all = {.id = FC_OP_ALL_GATHER, .dtype = FC_DTYPE_BF16, .ranks = groups, .domain = l->domain};
@@ -464,7 +508,7 @@ void fc_layer_moe(const fc_layer *l, double count) {
   router(l, sent, count);
   if (engine) {
     measured_experts(l, count);
-    if (moe->shared > 0) gated_ffn(l, (double)(moe->inter * moe->shared), count);
+    shared_experts(l, count);
     tensor_parallel(l, count);
     return;
   }

@@ -7,6 +7,8 @@
 
 #include <fleetcast/base/assert.h>
 #include <fleetcast/base/lanes.h>
+#include <fleetcast/base/straight.h>
+#include <fleetcast/cost/form.h>
 #include <fleetcast/cost/operator.h>
 
 /* --- coordinates --- */
@@ -80,168 +82,292 @@ const char *fc_local_coordinate_text(int kernel, size_t j) {
   return of.name[j];
 }
 
-static float ln(double x) {
-  return (float)log(x > 1e-9 ? x : 1e-9);
+/* Straight-line code (base/straight.h), so that a loop over shapes becomes vectors with the same bits as one
+ * by one; coordinate j of a shape goes to x[j * step]. */
+
+FC_STRAIGHT float ln(double x) {
+  return (float)fc_straight_ln(x > 1e-9 ? x : 1e-9);
+}
+
+/* The exponent of a power of two from 2^-1022 on. */
+FC_STRAIGHT double exponent(double x) {
+  return fc_straight_whole(fc_straight_bits(x) >> 52) - 1023;
 }
 
 /* Trailing zero bits of a whole number, at most `most`: what vector loads and TMA boxes care about.  In steps
  * of 0.3, so that one bit is worth a third of a factor e. */
-static float alignment(double x, int most) {
-  uint64_t n = x > 0 && x < 9e15 ? (uint64_t)x : 0;
-  int bits = 0;
-  while (bits < most && n % 2 == 0) n /= 2, bits++;
-  return 0.3F * (float)bits;
+FC_STRAIGHT float alignment(double x, int most) {
+  const double two52 = 4503599627370496.0;
+  double within = x > 0 ? x : 0;
+  within = within < two52 ? within : 0;
+  double near = within + two52 - two52, below = near > within ? near - 1 : near;
+  uint64_t n = (fc_straight_bits(below + two52) & 0x000fffffffffffffu) | (uint64_t)1 << most;
+  return 0.3F * (float)exponent(fc_straight_whole(n & (~n + 1)));
 }
 
-/* Power of two that a size is rounded up to: libraries choose kernels and configurations by such buckets. */
-static float rung(double x) {
-  return 0.7F * (float)ceil(log2(x > 1 ? x : 1) - 1e-9);
-}
-
-static double up(double x) {
-  return ceil(x - 1e-9);
+/* Power of two that a size is rounded up to: libraries choose kernels and configurations by such buckets.
+ * Forgives 1e-9 of a power. */
+FC_STRAIGHT float rung(double x) {
+  return 0.7F * (float)(exponent((x > 1 ? x : 1) * (1 - 0.6931471805599453e-9)) + 1);
 }
 
 /* ln of (work that whole waves of tiles could do / work asked for), twice: 0 when no tile is wasted. */
-static float wasted(double tiles, double tile_work, double work, double units) {
-  return 2 * ln(up(tiles / units) * units * tile_work / work);
+FC_STRAIGHT float wasted(double tiles, double tile_work, double work, double units) {
+  return 2 * ln(fc_straight_up(tiles / units) * units * tile_work / work);
 }
 
-typedef struct {
-  double bm, bn;
-} tile;
-
-static size_t gemm_coordinates(float *x, const fc_op *op, double units) {
-  static const tile tiles[] = {{64, 64},  {128, 64}, {128, 128}, {128, 256}, {256, 128},
-                               {16, 128}, {32, 128}, {128, 192}, {256, 256}};
-  double groups = op->groups > 1 ? op->groups : 1, rows = op->m / groups;
-  size_t n = 0;
-  x[n++] = ln(rows);
-  x[n++] = ln(op->n);
-  x[n++] = ln(op->k);
-  x[n++] = alignment(rows, 4);
-  x[n++] = alignment(op->n, 8);
-  x[n++] = alignment(op->k, 8);
-  for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-    double count = groups * up(rows / tiles[i].bm) * up(op->n / tiles[i].bn);
-    x[n++] = wasted(count, tiles[i].bm * tiles[i].bn, op->m * op->n, units);
-  }
-  x[n++] = ln(groups);
-  x[n++] = op->ragged ? 1.0F : 0.0F;
-  x[n++] = rung(rows);
-  return n;
+FC_STRAIGHT double or_one(double x) {
+  return x > 0 ? x : 1;
 }
 
-static size_t moe_coordinates(float *x, const fc_op *op, double units) {
-  static const double height[] = {16, 64, 128};
-  double hit = op->groups > 0 ? op->groups : 1, rows = op->m > 0 ? op->m : 1e-3, each = rows / hit;
-  size_t n = 0;
-  x[n++] = ln(op->tokens);
-  x[n++] = ln(op->n);
-  x[n++] = ln(op->k);
-  x[n++] = ln(op->experts);
-  x[n++] = ln(op->top_k);
-  x[n++] = ln(op->ranks);
-  x[n++] = 2 * (float)op->skew;
-  x[n++] = ln(each);
-  x[n++] = ln(rows);
-  x[n++] = ln(hit);
-  for (size_t i = 0; i < 3; i++) {
-    double count = hit * up(each / height[i]) * up(2 * op->k / 128);
-    x[n++] = wasted(count, height[i] * 128, rows * 2 * op->k, units);
-  }
-  x[n++] = rung(op->tokens);
-  x[n++] = rung(each);
-  return n;
+enum { GEMM_RAGGED = 16 };
+
+FC_STRAIGHT void gemm_coordinates(float *x, size_t step, const fc_op *op, double units) {
+  double groups = op->groups > 1 ? op->groups : 1, rows = op->m / groups, m = op->m, n = op->n, k = op->k;
+  x[0] = ln(rows);
+  x[step] = ln(n);
+  x[2 * step] = ln(k);
+  x[3 * step] = alignment(rows, 4);
+  x[4 * step] = alignment(n, 8);
+  x[5 * step] = alignment(k, 8);
+#define WAVE(i, bm, bn)                                                                                      \
+  x[(i)*step] =                                                                                              \
+      wasted(groups * fc_straight_up(rows / (bm)) * fc_straight_up(n / (bn)), (bm) * (bn), m * n, units)
+  WAVE(6, 64.0, 64.0);
+  WAVE(7, 128.0, 64.0);
+  WAVE(8, 128.0, 128.0);
+  WAVE(9, 128.0, 256.0);
+  WAVE(10, 256.0, 128.0);
+  WAVE(11, 16.0, 128.0);
+  WAVE(12, 32.0, 128.0);
+  WAVE(13, 128.0, 192.0);
+  WAVE(14, 256.0, 256.0);
+#undef WAVE
+  x[15 * step] = ln(groups);
+  x[17 * step] = rung(rows);
 }
 
-static size_t attention_shape(float *x, const fc_op *op) {
+FC_STRAIGHT void moe_coordinates(float *x, size_t step, const fc_op *op, double units) {
+  double hit = or_one(op->groups), rows = op->m > 0 ? op->m : 1e-3, each = rows / hit, k = op->k;
+  x[0] = ln(op->tokens);
+  x[step] = ln(op->n);
+  x[2 * step] = ln(k);
+  x[3 * step] = ln(op->experts);
+  x[4 * step] = ln(op->top_k);
+  x[5 * step] = ln(op->ranks);
+  x[6 * step] = 2 * (float)op->skew;
+  x[7 * step] = ln(each);
+  x[8 * step] = ln(rows);
+  x[9 * step] = ln(hit);
+#define WAVE(i, height)                                                                                      \
+  x[(i)*step] = wasted(hit * fc_straight_up(each / (height)) * fc_straight_up(2 * k / 128), (height)*128,    \
+                       rows * 2 * k, units)
+  WAVE(10, 16.0);
+  WAVE(11, 64.0);
+  WAVE(12, 128.0);
+#undef WAVE
+  x[13 * step] = rung(op->tokens);
+  x[14 * step] = rung(each);
+}
+
+FC_STRAIGHT void attention_shape(float *x, size_t step, const fc_op *op) {
   double kv = op->kv_heads > 0 ? op->kv_heads : op->heads;
-  size_t n = 0;
-  x[n++] = ln(op->batch);
-  x[n++] = ln(op->heads);
-  x[n++] = ln(op->q);
-  x[n++] = ln(op->s);
-  x[n++] = ln(op->heads / kv);
-  x[n++] = ln(op->dk);
-  return n;
+  x[0] = ln(op->batch);
+  x[step] = ln(op->heads);
+  x[2 * step] = ln(op->q);
+  x[3 * step] = ln(op->s);
+  x[4 * step] = ln(op->heads / kv);
+  x[5 * step] = ln(op->dk);
 }
 
-static size_t prefill_coordinates(float *x, const fc_op *op, double units) {
-  static const double height[] = {64, 128, 256};
-  size_t n = attention_shape(x, op);
-  double batch = op->batch > 0 ? op->batch : 1, q = op->q, s = op->s;
-  for (size_t i = 0; i < 3; i++) {
-    double count = batch * op->heads * up(q / height[i]);
-    /* keys that a tile of queries meets under the causal mask */
-    double keys = s - 0.5 * q + 0.5 * height[i];
-    x[n++] = wasted(count, height[i] * keys, batch * op->heads * fc_op_pairs(q, s, 0), units);
-  }
-  return n;
+FC_STRAIGHT void prefill_coordinates(float *x, size_t step, const fc_op *op, double pairs, double units) {
+  attention_shape(x, step, op);
+  double matrices = or_one(op->batch) * op->heads, q = op->q;
+  /* keys that a tile of queries meets under the causal mask */
+#define WAVE(i, height)                                                                                      \
+  x[(i)*step] = wasted(matrices * fc_straight_up(q / (height)),                                              \
+                       (height) * (op->s - 0.5 * q + 0.5 * (height)), matrices * pairs, units)
+  WAVE(6, 64.0);
+  WAVE(7, 128.0);
+  WAVE(8, 256.0);
+#undef WAVE
 }
 
-static size_t decode_coordinates(float *x, const fc_op *op, double units) {
-  static const double split[] = {64, 256, 1024};
-  size_t n = attention_shape(x, op);
-  double batch = op->batch > 0 ? op->batch : 1, kv = op->kv_heads > 0 ? op->kv_heads : 1;
-  double work = batch * kv * op->s;
-  for (size_t i = 0; i < 3; i++) {
-    double count = batch * kv * up(op->heads / kv / 64) * up(op->s / split[i]);
-    x[n++] = wasted(count, split[i] < op->s ? split[i] : op->s, work, units);
-  }
-  x[n++] = wasted(batch * kv, op->s, work, units);
-  return n;
+FC_STRAIGHT void decode_coordinates(float *x, size_t step, const fc_op *op, double units) {
+  attention_shape(x, step, op);
+  double kv = or_one(op->kv_heads), caches = or_one(op->batch) * kv, s = op->s, work = caches * s;
+#define SPLIT(i, length)                                                                                     \
+  x[(i)*step] = wasted(caches * fc_straight_up(op->heads / kv / 64) * fc_straight_up(s / (length)),          \
+                       (length) < s ? (length) : s, work, units)
+  SPLIT(6, 64.0);
+  SPLIT(7, 256.0);
+  SPLIT(8, 1024.0);
+#undef SPLIT
+  x[9 * step] = wasted(caches, s, work, units);
 }
 
-static size_t stream_coordinates(float *x, const fc_op *op) {
-  size_t n = 0;
-  x[n++] = 10 * (float)op->id; /* operators of a family are told apart, not ordered */
-  x[n++] = ln(op->payload_bytes > 0 ? op->payload_bytes : op->m);
-  x[n++] = ln(op->n > 0 ? op->n : 1);
-  x[n++] = ln(op->k > 0 ? op->k : 1);
-  return n;
+FC_STRAIGHT void stream_coordinates(float *x, size_t step, const fc_op *op) {
+  x[0] = 10 * (float)op->id; /* operators of a family are told apart, not ordered */
+  x[step] = ln(op->payload_bytes > 0 ? op->payload_bytes : op->m);
+  x[2 * step] = ln(or_one(op->n));
+  x[3 * step] = ln(or_one(op->k));
 }
 
-static size_t expert_coordinates(float *x, const fc_op *op) {
-  size_t n = 0;
-  x[n++] = ln(op->m);
-  x[n++] = ln(op->n);
-  x[n++] = ln(op->experts > 0 ? op->experts : 1);
-  x[n++] = ln(op->top_k > 0 ? op->top_k : 1);
-  x[n++] = ln(op->ranks);
-  return n;
+FC_STRAIGHT void expert_coordinates(float *x, size_t step, const fc_op *op) {
+  x[0] = ln(op->m);
+  x[step] = ln(op->n);
+  x[2 * step] = ln(or_one(op->experts));
+  x[3 * step] = ln(or_one(op->top_k));
+  x[4 * step] = ln(op->ranks);
 }
 
-static size_t collective_coordinates(float *x, const fc_op *op) {
-  size_t n = 0;
-  x[n++] = ln(op->payload_bytes);
-  x[n++] = ln(op->ranks);
-  x[n++] = ln(op->domain > 0 && op->ranks > op->domain ? op->ranks / op->domain : 1);
-  return n;
+FC_STRAIGHT void collective_coordinates(float *x, size_t step, const fc_op *op) {
+  double domains = op->ranks / op->domain;
+  bool outside = op->domain > 0 && op->ranks > op->domain;
+  x[0] = ln(op->payload_bytes);
+  x[step] = ln(op->ranks);
+  x[2 * step] = ln(outside ? domains : 1);
 }
 
-static size_t shape_coordinates(float *x, const fc_op *op, double units) {
+/* Of one shape, all but the shares. */
+static void shape_coordinates(float *x, const fc_op *op, double units) {
   names of = names_of((int)fc_op_kernel(op->id));
-  if (of.name == gemm_names) return gemm_coordinates(x, op, units);
-  if (of.name == moe_names) return moe_coordinates(x, op, units);
-  if (of.name == prefill_names) return prefill_coordinates(x, op, units);
-  if (of.name == decode_names) return decode_coordinates(x, op, units);
-  if (of.name == stream_names) return stream_coordinates(x, op);
-  if (of.name == expert_names) return expert_coordinates(x, op);
-  return collective_coordinates(x, op);
+  if (of.name == gemm_names) {
+    gemm_coordinates(x, 1, op, units);
+    x[GEMM_RAGGED] = op->ragged ? 1.0F : 0.0F;
+  } else if (of.name == moe_names) {
+    moe_coordinates(x, 1, op, units);
+  } else if (of.name == prefill_names) {
+    prefill_coordinates(x, 1, op, fc_op_pairs(op->q, op->s, 0), units);
+  } else if (of.name == decode_names) {
+    decode_coordinates(x, 1, op, units);
+  } else if (of.name == stream_names) {
+    stream_coordinates(x, 1, op);
+  } else if (of.name == expert_names) {
+    expert_coordinates(x, 1, op);
+  } else {
+    collective_coordinates(x, 1, op);
+  }
+}
+
+/* Of many, each column of their operators first put together, which is what makes vectors of the loops. */
+
+enum { ROWS = FC_LOCAL_ROWS };
+/* NOLINTBEGIN(bugprone-macro-parentheses): names of members */
+#define COLUMN(member)                                                                                       \
+  double member[ROWS];                                                                                       \
+  for (size_t i = 0; i < ROWS; i++) member[i] = op[i].member
+#define OF(member) .member = member[i]
+/* NOLINTEND(bugprone-macro-parentheses) */
+
+FC_WIDE static void gemm_rows(float *x, const fc_op *op, double units) {
+  COLUMN(m);
+  COLUMN(n);
+  COLUMN(k);
+  COLUMN(groups);
+  for (size_t i = 0; i < ROWS; i++)
+    gemm_coordinates(x + i, ROWS, &(fc_op){OF(m), OF(n), OF(k), OF(groups)}, units);
+  for (size_t i = 0; i < ROWS; i++) x[(size_t)GEMM_RAGGED * ROWS + i] = op[i].ragged ? 1.0F : 0.0F;
+}
+
+FC_WIDE static void moe_rows(float *x, const fc_op *op, double units) {
+  COLUMN(m);
+  COLUMN(n);
+  COLUMN(k);
+  COLUMN(groups);
+  COLUMN(tokens);
+  COLUMN(experts);
+  COLUMN(top_k);
+  COLUMN(ranks);
+  COLUMN(skew);
+  for (size_t i = 0; i < ROWS; i++)
+    moe_coordinates(
+        x + i, ROWS,
+        &(fc_op){OF(m), OF(n), OF(k), OF(groups), OF(tokens), OF(experts), OF(top_k), OF(ranks), OF(skew)},
+        units);
+}
+
+FC_WIDE static void attention_rows(float *x, const fc_op *op, double units, bool decode) {
+  COLUMN(batch);
+  COLUMN(heads);
+  COLUMN(kv_heads);
+  COLUMN(q);
+  COLUMN(s);
+  COLUMN(dk);
+#define SHAPE                                                                                                \
+  &(fc_op) {                                                                                                 \
+    OF(batch), OF(heads), OF(kv_heads), OF(q), OF(s), OF(dk)                                                 \
+  }
+  if (decode) {
+    for (size_t i = 0; i < ROWS; i++) decode_coordinates(x + i, ROWS, SHAPE, units);
+  } else {
+    double pairs[ROWS];
+    for (size_t i = 0; i < ROWS; i++) pairs[i] = fc_op_pairs(q[i], s[i], 0);
+    for (size_t i = 0; i < ROWS; i++) prefill_coordinates(x + i, ROWS, SHAPE, pairs[i], units);
+  }
+#undef SHAPE
+}
+
+FC_WIDE static void expert_rows(float *x, const fc_op *op) {
+  COLUMN(m);
+  COLUMN(n);
+  COLUMN(experts);
+  COLUMN(top_k);
+  COLUMN(ranks);
+  for (size_t i = 0; i < ROWS; i++)
+    expert_coordinates(x + i, ROWS, &(fc_op){OF(m), OF(n), OF(experts), OF(top_k), OF(ranks)});
+}
+
+FC_WIDE static void collective_rows(float *x, const fc_op *op) {
+  COLUMN(payload_bytes);
+  COLUMN(ranks);
+  COLUMN(domain);
+  for (size_t i = 0; i < ROWS; i++)
+    collective_coordinates(x + i, ROWS, &(fc_op){OF(payload_bytes), OF(ranks), OF(domain)});
+}
+#undef COLUMN
+#undef OF
+
+static void shape_rows(float *x, const fc_op *op, double units) {
+  names of = names_of((int)fc_op_kernel(op->id));
+  if (of.name == gemm_names)
+    gemm_rows(x, op, units);
+  else if (of.name == moe_names)
+    moe_rows(x, op, units);
+  else if (of.name == prefill_names || of.name == decode_names)
+    attention_rows(x, op, units, of.name == decode_names);
+  else if (of.name == expert_names)
+    expert_rows(x, op);
+  else if (of.name == collective_names)
+    collective_rows(x, op);
+  else
+    for (size_t i = 0; i < ROWS; i++) stream_coordinates(x + i, ROWS, &op[i]);
+}
+
+/* Twice: a regime's share is worth as much as a factor e^2 in size; capped, because a term may exceed its
+ * maximum. */
+FC_STRAIGHT float share_coordinate(double share) {
+  return 2 * (float)(share < 3 ? share : 3);
 }
 
 size_t fc_local_coordinates(float x[FC_LOCAL_COORDINATES], const fc_op *op, double units,
                             const fc_kernel_fit *fit) {
-  size_t n = shape_coordinates(x, op, units);
+  size_t n = names_of((int)fc_op_kernel(op->id)).n - FC_REGIME_COUNT;
   double share[FC_REGIME_COUNT];
   fc_geometry g;
+  shape_coordinates(x, op, units);
   fc_op_geometry(&g, op, units);
   fc_form_shares(share, fit->form, &fit->coef, &g);
-  /* twice: a regime's share is worth as much as a factor e^2 in size; capped, because a term may exceed its
-   * maximum */
-  for (int r = 0; r < FC_REGIME_COUNT; r++) x[n++] = 2 * (float)(share[r] < 3 ? share[r] : 3);
+  for (int r = 0; r < FC_REGIME_COUNT; r++) x[n++] = share_coordinate(share[r]);
   return n;
+}
+
+void fc_local_rows_coordinates(float x[FC_LOCAL_COORDINATES][FC_LOCAL_ROWS], const fc_op *op, double units,
+                               const fc_form_answer *form) {
+  size_t n = names_of((int)fc_op_kernel(op->id)).n - FC_REGIME_COUNT;
+  shape_rows(x[0], op, units);
+  for (size_t i = 0; i < ROWS; i++)
+    for (size_t r = 0; r < FC_REGIME_COUNT; r++) x[n + r][i] = share_coordinate(form[i].share[r]);
 }
 
 /* --- arrays --- */
@@ -335,27 +461,128 @@ FC_WIDE static void add_blocks(sums *out, const fc_local *local, const float *at
   *out = s;
 }
 
-static void answer_at(fc_local_answer *out, const fc_local *local, const float *at) {
-  sums total = {0};
-  float ratio[FC_LOCAL_COORDINATES];
-  for (size_t j = 0; j < local->n_coordinates; j++) ratio[j] = local->length[j] / local->rough_length[j];
-  add_blocks(&total, local, at, ratio);
+static void add_up(fc_local_answer *out, const sums *total) {
   double weighted = 0, scatter = 0, similar = 0, nearest = 0;
   for (int l = 0; l < FC_LANES; l++) {
-    weighted += (double)total.weighted[l];
-    scatter += (double)total.scatter[l];
-    similar += (double)total.similar[l];
-    nearest = fmax(nearest, (double)total.nearest[l]);
+    weighted += (double)total->weighted[l];
+    scatter += (double)total->scatter[l];
+    similar += (double)total->similar[l];
+    nearest = fmax(nearest, (double)total->nearest[l]);
   }
   out->correction = weighted;
   out->scatter = similar > 1e-6 ? scatter / similar : 0;
   out->support = nearest;
 }
 
+static void answer_at(fc_local_answer *out, const fc_local *local, const float *at) {
+  sums total = {0};
+  float ratio[FC_LOCAL_COORDINATES];
+  for (size_t j = 0; j < local->n_coordinates; j++) ratio[j] = local->length[j] / local->rough_length[j];
+  add_blocks(&total, local, at, ratio);
+  add_up(out, &total);
+}
+
 void fc_local_evaluate(fc_local_answer *out, const fc_local *local, const float x[FC_LOCAL_COORDINATES]) {
   float at[FC_LOCAL_COORDINATES];
   for (size_t j = 0; j < local->n_coordinates; j++) at[j] = x[local->of[j]] / local->length[j];
   answer_at(out, local, at);
+}
+
+/* --- many shapes: a lane each, over one anchor after the other --- */
+
+typedef struct {
+  fc_wide at[FC_LOCAL_COORDINATES]; /* divided by length */
+} places;
+
+/* Distances from the anchors of a block, some anchors side by side: their chains of sums then overlap. */
+FC_LANES_INLINE void wide_distances(fc_wide *square, fc_wide *sum, const float *x, size_t c, const places *p,
+                                    const float *ratio) {
+  enum { SIDE = 4 };
+  for (size_t first = 0; first < FC_LANES; first += SIDE) {
+    fc_wide square_l[SIDE] = {{0}}, sum_l[SIDE] = {{0}};
+    for (size_t j = 0; j < c; j++) {
+      const fc_wide at = p->at[j];
+#pragma GCC unroll 4 /* SIDE: the sums stay in registers */
+      for (size_t l = 0; l < SIDE; l++) {
+        fc_wide v = at - x[j * FC_LANES + first + l];
+        square_l[l] += v * v;
+        fc_wide_abs(&v);
+        sum_l[l] += v * ratio[j];
+      }
+    }
+    for (size_t l = 0; l < SIDE; l++) {
+      square[first + l] = square_l[l];
+      sum[first + l] = sum_l[l];
+    }
+  }
+}
+
+typedef struct { /* over the anchors of a lane of their blocks, as in sums */
+  fc_wide weighted[FC_LANES], scatter[FC_LANES], similar[FC_LANES], nearest;
+} wide_sums;
+
+FC_WIDE static void add_anchors(wide_sums *s, const fc_local *local, const places *p, const float *ratio) {
+  const float *x = local->x, *weight = local->weight, *scatter = local->scatter;
+  const size_t c = local->n_coordinates, n = blocks(local->n);
+  const float smooth = local->smooth * local->smooth, rough = local->rough * local->rough;
+  const float own = local->own * local->own, per_total = 1 / (smooth + rough + own);
+  const fc_wide all_own = (fc_wide){0} + own;
+  for (size_t b = 0; b < n; b++, x += c * FC_LANES, weight += FC_LANES, scatter += FC_LANES) {
+    fc_wide square[FC_LANES], sum[FC_LANES];
+    wide_distances(square, sum, x, c, p, ratio);
+    for (size_t l = 0; l < FC_LANES; l++) {
+      fc_wide r = 3.0F * square[l];
+      fc_wide_sqrt(&r);
+      fc_wide e = r;
+      fc_wide_exp_minus(&e);
+      fc_wide_exp_minus(&sum[l]);
+      fc_wide k = smooth * (1.0F + r) * e + rough * sum[l];
+      fc_int_wide same = square[l] == 0.0F;
+      k += (fc_wide)(same & (fc_int_wide)all_own);
+      fc_wide near = k * per_total;
+      s->weighted[l] += weight[l] * k;
+      s->scatter[l] += near * scatter[l];
+      s->similar[l] += near;
+      fc_wide_max(&s->nearest, &near);
+    }
+  }
+}
+
+FC_WIDE static void add_up_rows(fc_local_answer *out, const wide_sums *total) {
+  double weighted[ROWS] = {0}, scatter[ROWS] = {0}, similar[ROWS] = {0};
+  float lane[ROWS];
+  for (size_t l = 0; l < FC_LANES; l++) {
+    memcpy(lane, &total->weighted[l], sizeof lane);
+    for (size_t i = 0; i < ROWS; i++) weighted[i] += (double)lane[i];
+    memcpy(lane, &total->scatter[l], sizeof lane);
+    for (size_t i = 0; i < ROWS; i++) scatter[i] += (double)lane[i];
+    memcpy(lane, &total->similar[l], sizeof lane);
+    for (size_t i = 0; i < ROWS; i++) similar[i] += (double)lane[i];
+  }
+  for (size_t i = 0; i < ROWS; i++) {
+    double mean = scatter[i] / similar[i];
+    scatter[i] = similar[i] > 1e-6 ? mean : 0;
+  }
+  memcpy(lane, &total->nearest, sizeof lane);
+  for (size_t i = 0; i < ROWS; i++) out[i] = (fc_local_answer){weighted[i], scatter[i], (double)lane[i]};
+}
+
+FC_WIDE static void place_rows(places *out, const fc_local *local, float x[FC_LOCAL_COORDINATES][ROWS]) {
+  for (size_t j = 0; j < local->n_coordinates; j++) {
+    memcpy(&out->at[j], x[local->of[j]], sizeof out->at[j]);
+    out->at[j] /= local->length[j];
+  }
+}
+
+void fc_local_rows_evaluate(fc_local_answer out[FC_LOCAL_ROWS], const fc_local *local,
+                            float x[FC_LOCAL_COORDINATES][FC_LOCAL_ROWS]) {
+  places p;
+  float ratio[FC_LOCAL_COORDINATES];
+  wide_sums total = {0};
+  for (size_t j = 0; j < local->n_coordinates; j++) ratio[j] = local->length[j] / local->rough_length[j];
+  place_rows(&p, local, x);
+  add_anchors(&total, local, &p, ratio);
+  add_up_rows(out, &total);
 }
 
 double fc_local_at_anchor(const fc_local *local, size_t i) {

@@ -92,31 +92,53 @@ static double layer_saved(const fc_model *model, const fc_train_plan *plan) {
          (double)model->moe.active * skew * ffn_saved(H, inner, e, light, false);
 }
 
-/* Stage activations that a device holds, in micro-batches; `last`: the device of the last stage.
- * @source DualPipe README (PP, PP, PP+1); interleaved: arXiv:2205.05198, section 4.2.3 */
-static double in_flight(const fc_train_plan *plan, double micro_batches, bool last) {
-  double p = (double)plan->pp, v = fmax(1, (double)plan->virtual_stages), n = last ? 1 : p;
-  if (plan->schedule == FC_SCHEDULE_INTERLEAVED) n = last ? (p * (v - 1) + 1) / v : p + (p - 1) / v;
+enum { FIRST, INNER, LAST };
+
+/* Stage activations that a device holds, in micro-batches.
+ * @source DualPipe README (PP, PP, PP+1); interleaved: arXiv:2205.05198, section 4.2.3, and its warm-up of
+ * 2(p - rank - 1) + (v - 1)p chunks in Megatron-LM's schedules.py */
+static double in_flight(const fc_train_plan *plan, double micro_batches, int place) {
+  double p = (double)plan->pp, v = fmax(1, (double)plan->virtual_stages);
+  double after = place == FIRST ? p - 1 : place == INNER ? p - 2 : 0; /* stages behind this one */
+  double n = after + 1;
+  if (plan->schedule == FC_SCHEDULE_INTERLEAVED) n = ((v - 1) * p + 2 * after + 1) / v;
   if (plan->schedule == FC_SCHEDULE_ZB1P) n = p;
   if (plan->schedule == FC_SCHEDULE_DUALPIPE) n = p + 1;
   if (plan->schedule == FC_SCHEDULE_DUALPIPEV) n = p + 0.5; /* 2p + 1 of half the size */
   return fmin(n, micro_batches);
 }
 
-/* Communication: the sequence gathered over tp, two messages between stages, and dispatch and combine of one
- * layer, sent and received, in BF16. */
-static double buffers(const fc_model *m, const fc_train_plan *plan, double tokens) {
+/* Communication: the sequence gathered over tp, two messages between stages, dispatch and combine of one
+ * layer, sent and received, in BF16; with ZeRO-3 two layers' weights and a table of the vocabulary, gathered.
+ */
+static double buffers(const fc_model *m, const fc_train_plan *plan, double tokens, double layer_params) {
   double row = 2 * (double)m->hidden, tp = (double)plan->tp, bytes = 0;
   if (plan->tp > 1) bytes += 2 * tokens * row;
   if (plan->pp > 1) bytes += 2 * tokens * row / tp;
   double skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
   if (plan->ep > 1) bytes += 2 * tokens / tp * row * (1 + (double)m->moe.active * skew);
+  if (plan->zero >= 3) bytes += 2 * (2 * layer_params + embedding_params(m) / tp);
   return bytes;
+}
+
+/* What comes and goes: with full recomputation one layer whole; the logits of a micro-batch, which are gone
+ * when the layers' backward begins: in BF16 with an FP32 softmax (6 bytes) or, in a chain, BF16, its FP32
+ * copy, log-softmax and their gradient (14). @source Megatron-LM, vocab_parallel_cross_entropy; torch's
+ * cross_entropy over logits.float(), as torchtitan's losses.py */
+static double transient(const fc_model *m, const fc_train_plan *plan, double tokens, bool head) {
+  double tp = (double)plan->tp, layer = 0;
+  if (plan->recompute == FC_RECOMPUTE_FULL) {
+    fc_train_plan none = *plan;
+    none.recompute = FC_RECOMPUTE_NONE;
+    layer = layer_saved(m, &none) * tokens / tp;
+  }
+  double logits = head ? tokens * (double)m->vocab / tp * (plan->eager & FC_EAGER_LOSS ? 14 : 6) : 0;
+  return fmax(layer, logits);
 }
 
 /* Adds what one device with `stage` on it holds; in DualPipe `stage` is the mean of its two. */
 static void device_memory(fc_train_memory *out, const fc_model *m, const fc_train_plan *plan,
-                          const fc_stage *stage, bool last) {
+                          const fc_stage *stage, int place) {
   double tp = (double)plan->tp, cp = (double)plan->cp;
   double dp = (double)plan->devices / (tp * (double)plan->pp * cp), ranks = dp * cp;
   bool sparse = m->moe.experts > 0, narrow = is_narrow(plan->gemm);
@@ -135,6 +157,7 @@ static void device_memory(fc_train_memory *out, const fc_model *m, const fc_trai
   tables *= stages_held / tp;
   experts *= stages_held / (plan->ep > 1 ? (double)plan->ep : tp);
   double expert_ranks = plan->ep > 1 ? ranks * tp / (double)plan->ep : ranks;
+  double layer_params = all > 0 ? (linear + experts) / all : 0;
   double whole = linear + tables + experts, shard = (linear + tables) / ranks + experts / expert_ranks;
   double share = whole > 0 ? shard / whole : 1;
   out->weight_bytes = (2 * whole + (narrow ? linear + experts : 0)) * (plan->zero >= 3 ? share : 1);
@@ -143,28 +166,30 @@ static void device_memory(fc_train_memory *out, const fc_model *m, const fc_trai
   double tokens = (double)plan->micro_batch * (double)plan->sequence / cp;
   double micro_batches = (double)plan->global_batch / (dp * (double)plan->micro_batch);
   double layer = layer_saved(m, plan) * tokens / tp;
-  out->activation_bytes = in_flight(plan, micro_batches, last) * all * layer;
-  out->buffer_bytes = buffers(m, plan, tokens);
+  out->activation_bytes = in_flight(plan, micro_batches, place) * all * layer;
+  out->buffer_bytes = buffers(m, plan, tokens, layer_params);
   out->fragment_bytes = FC_TRAIN_FRAGMENTED * out->activation_bytes;
-  out->other_bytes = FC_TRAIN_RESERVED_BYTES;
-  if (plan->recompute == FC_RECOMPUTE_FULL) { /* one layer at a time comes back whole */
-    fc_train_plan none = *plan;
-    none.recompute = FC_RECOMPUTE_NONE;
-    out->other_bytes += layer_saved(m, &none) * tokens / tp;
-  }
-  /* BF16 logits and their FP32 softmax, of one micro-batch */
-  if (count[FC_KIND_HEAD] > 0) out->other_bytes += tokens * (double)m->vocab / tp * 6;
+  out->other_bytes = FC_TRAIN_RESERVED_BYTES + transient(m, plan, tokens, count[FC_KIND_HEAD] > 0);
   out->total_bytes = out->weight_bytes + out->gradient_bytes + out->optimizer_bytes + out->activation_bytes +
                      out->buffer_bytes + out->fragment_bytes + out->other_bytes;
 }
 
+/* Layers are k p - 2 where the ends shall hold one less than the rest, for the embedding and the head.
+ * @source Llama 3 (arXiv:2407.21783, section 3.3.2: 126 layers on 16 stages), arXiv:2401.10241, section 5.1
+ */
+static double first_more(const fc_model *model, const fc_train_plan *plan) {
+  bool dual = plan->schedule == FC_SCHEDULE_DUALPIPE || plan->schedule == FC_SCHEDULE_DUALPIPEV;
+  return plan->pp > 2 && !dual && (model->layers + 2) % plan->pp == 0 ? -1 : 0;
+}
+
 void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan) {
   fc_stage of[3];
-  int n = fc_stage_deal(of, model, plan, ceil((double)model->layers / (double)plan->pp), 0);
+  double most = ceil((double)model->layers / (double)plan->pp);
+  int n = fc_stage_deal(of, model, plan, most, first_more(model, plan));
   *out = (fc_train_memory){0};
   for (int i = 0; i < n; i++) {
     fc_train_memory one;
-    device_memory(&one, model, plan, &of[i], i == 2);
+    device_memory(&one, model, plan, &of[i], i == 2 ? LAST : i);
     if (one.total_bytes > out->total_bytes) *out = one;
   }
 }

@@ -280,6 +280,14 @@ static void cost_of_engine(fc_op_cost *out, const fc_op *op, const fc_fit_choice
   }
 }
 
+/* Engines reduce small messages in one step, every rank reading all others' (FC_ONE_SHOT_*), and leave the
+ * rest to NCCL: the faster of the two. */
+static void one_shot(fc_op_cost *cost, const fc_op *op, const fc_meter *meter) {
+  if (op->id != FC_OP_ALL_REDUCE || op->ranks > op->domain) return;
+  double read_s = (op->ranks - 1) * op->payload_bytes * meter->device.per_scaleup_s / FC_ONE_SHOT_SHARE;
+  cost->seconds = fmin(cost->seconds, FC_ONE_SHOT_S + read_s);
+}
+
 /* In-situ over isolated time of an operator. */
 static double scale_of(const fc_meter *meter, fc_op_id id, const fc_kernel_fit *fit, fc_part part) {
   const fc_profile *profile = meter->profile;
@@ -298,10 +306,12 @@ static double time_of(fc_op_cost *cost, fc_meter *meter, fc_part part, const fc_
   const fc_fit_choice *choice = fc_meter_choice(meter, fc_op_kernel(op->id), op->dtype);
   if (!choice->fit) return -1;
   double units = op->units > 0 ? op->units : meter->units;
-  if (meter->profile->engine)
+  if (meter->profile->engine) {
     cost_of_engine(cost, op, choice, meter, units);
-  else
+    one_shot(cost, op, meter);
+  } else {
     cost_of(cost, op, choice, &meter->device, units, false);
+  }
   return cost->seconds * scale_of(meter, op->id, choice->fit, part);
 }
 

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+#include <fleetcast/base/lanes.h>
+#include <fleetcast/base/straight.h>
+
 #include "meter.h"
 
 /* --- the roofline of one call --- */
@@ -28,14 +31,22 @@ static double floor_s(const fc_predictor *p, const fc_op *op, const fc_geometry 
 
 /* --- half the work, for the law that twice the work never takes less --- */
 
+static bool is_whole(double x) {
+  return x == fc_straight_round(x);
+}
+
 /* The largest size up to half of it whose alignment is the same: other kernels serve other alignments, and
  * those may be slower.  0: none. */
 static double aligned_half(double size) {
   enum { FULL = 16 };
-  double unit = 1;
-  while (unit < FULL && fmod(size, 2 * unit) == 0) unit *= 2;
-  double half = floor(size / (2 * unit));
-  if (unit < FULL && fmod(half, 2) == 0) half -= 1;
+  double unit = 1, per = 0.5; /* 1 / (2 unit), exactly */
+  while (unit < FULL && is_whole(size * per)) {
+    unit *= 2;
+    per *= 0.5;
+  }
+  double half = size * per, near = fc_straight_round(half);
+  half = near > half ? near - 1 : near;
+  if (unit < FULL && is_whole(0.5 * half)) half -= 1;
   return half * unit;
 }
 
@@ -73,26 +84,76 @@ static bool halve(fc_op *op) {
   return true;
 }
 
-/* --- prediction --- */
+/* --- many calls --- */
+
+enum {
+  MANY = 64, /* together */
+  ROWS = FC_LOCAL_ROWS,
+  FEW = 6 /* fewer than this are done sooner one by one */
+};
 
 typedef struct {
-  double form_s, seconds;
-  fc_geometry g;
-  fc_local_answer local;
-} answer;
+  fc_geometry g[MANY];
+  fc_form_answer form[MANY];
+  fc_local_answer local[MANY];
+  double seconds[MANY]; /* form and correction */
+} answers;
 
-static void form_only(answer *out, const fc_predictor *p, const fc_op *op) {
-  fc_op_geometry(&out->g, op, p->units);
-  out->form_s = out->seconds = fc_form_s(p->fit->form, &p->fit->coef, &out->g);
-  out->local = (fc_local_answer){0};
+FC_WIDE static void exp_all(double x[MANY], size_t n) {
+  if (n < FEW) {
+    for (size_t i = 0; i < n; i++) x[i] = fc_straight_exp(x[i]);
+    return;
+  }
+  for (size_t i = 0; i < MANY; i++) x[i] = fc_straight_exp(x[i]);
 }
 
-static void correct(answer *a, const fc_predictor *p, const fc_op *op) {
+static void forms(answers *out, const fc_predictor *p, const fc_op *op, size_t n) {
+  for (size_t i = 0; i < n; i++) fc_op_geometry(&out->g[i], &op[i], p->units);
+  fc_form_answers(out->form, p->fit->form, &p->fit->coef, out->g, n);
+  for (size_t i = 0; i < n; i++) {
+    out->seconds[i] = out->form[i].seconds;
+    out->local[i] = (fc_local_answer){0};
+  }
+}
+
+static void correct_rows(fc_local_answer *out, const fc_predictor *p, const fc_op *op,
+                         const fc_form_answer *form) {
+  float x[FC_LOCAL_COORDINATES][ROWS];
+  fc_local_rows_coordinates(x, op, p->units, form);
+  fc_local_rows_evaluate(out, p->fit->local, x);
+}
+
+static void correct_some(fc_local_answer *out, const fc_predictor *p, const fc_op *op,
+                         const fc_form_answer *form, size_t n) {
+  fc_op some[ROWS];
+  fc_form_answer their[ROWS];
+  fc_local_answer answer[ROWS];
+  for (size_t i = 0; i < ROWS; i++) {
+    size_t of = i < n ? i : 0;
+    some[i] = op[of];
+    their[i] = form[of];
+  }
+  correct_rows(answer, p, some, their);
+  for (size_t i = 0; i < n; i++) out[i] = answer[i];
+}
+
+static void correct(answers *a, const fc_predictor *p, const fc_op *op, size_t n) {
   if (!p->fit->local) return;
-  float x[FC_LOCAL_COORDINATES];
-  (void)fc_local_coordinates(x, op, p->units, p->fit);
-  fc_local_evaluate(&a->local, p->fit->local, x);
-  a->seconds = a->form_s * exp(a->local.correction);
+  size_t i = 0;
+  for (; i + ROWS <= n; i += ROWS) correct_rows(&a->local[i], p, &op[i], &a->form[i]);
+  if (n - i >= FEW) {
+    correct_some(&a->local[i], p, &op[i], &a->form[i], n - i);
+  } else {
+    for (; i < n; i++) {
+      float x[FC_LOCAL_COORDINATES];
+      (void)fc_local_coordinates(x, &op[i], p->units, p->fit);
+      fc_local_evaluate(&a->local[i], p->fit->local, x);
+    }
+  }
+  double factor[MANY] = {0};
+  for (i = 0; i < n; i++) factor[i] = a->local[i].correction;
+  exp_all(factor, n);
+  for (i = 0; i < n; i++) a->seconds[i] *= factor[i];
 }
 
 static double beyond(double value, double low, double high) {
@@ -100,25 +161,26 @@ static double beyond(double value, double low, double high) {
   return value > high ? log(value / high) : low > 0 && value < low ? log(low / value) : 0;
 }
 
-static double outside_by(const fc_predictor *p, const answer *a) {
-  return fmax(beyond(a->g.flop, p->fit->min_flop, p->fit->max_flop),
-              beyond(a->g.bytes, p->fit->min_bytes, p->fit->max_bytes));
+static double outside_by(const fc_predictor *p, const fc_geometry *g) {
+  return fmax(beyond(g->flop, p->fit->min_flop, p->fit->max_flop),
+              beyond(g->bytes, p->fit->min_bytes, p->fit->max_bytes));
 }
 
 /* Half width of the 90 % interval of ln(time). */
-static double half_width(const fc_predictor *p, const answer *a, double outside) {
+static double half_width(const fc_predictor *p, const answers *a, size_t i, double outside) {
   const fc_kernel_fit *fit = p->fit;
   const fc_local *local = fit->local;
   double own, extra = FC_RANGE_WIDENING * outside;
   if (local) {
-    own = (double)local->scale * fmax((double)local->floor, a->local.scatter);
-    double usual = (double)local->support, near = a->local.support < usual ? a->local.support / usual : 1;
+    own = (double)local->scale * fmax((double)local->floor, a->local[i].scatter);
+    double usual = (double)local->support, support = a->local[i].support,
+           near = support < usual ? support / usual : 1;
     double open = ((double)(local->smooth * local->smooth) + (double)(local->rough * local->rough) +
                    (double)(local->own * local->own)) *
                   (1 - near * near);
     extra = sqrt(extra * extra + open);
   } else {
-    double shape = fit->spread_regime[fc_form_regime(fit->form, &fit->coef, &a->g)];
+    double shape = fit->spread_regime[fc_form_largest(a->form[i].share)];
     own = FC_Z90 * (shape > 0 ? shape : fit->spread_shape);
   }
   double common = FC_Z90 * fit->spread_systematic;
@@ -157,32 +219,67 @@ void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_dev
 
 /* Not below the lower bound of half the work: a drop within the interval may be real (another kernel takes
  * over), a larger one is noise in the points. */
-static double never_less(const fc_predictor *p, const fc_op *op, double seconds) {
-  if (!p->fit->local) return seconds; /* the forms are monotone */
-  fc_op half = *op;
-  answer a;
-  if (!halve(&half)) return seconds;
-  form_only(&a, p, &half);
-  if (a.form_s * p->most > seconds && /* else it is below, whatever its correction is */
-      a.form_s * p->most_factor[fc_form_regime(p->fit->form, &p->fit->coef, &a.g)] > seconds) {
-    correct(&a, p, &half);
-    seconds = fmax(seconds, a.seconds * exp(-half_width(p, &a, outside_by(p, &a))));
+static void never_less(double seconds[MANY], const fc_predictor *p, const fc_op *op, size_t n) {
+  if (!p->fit->local) return; /* the forms are monotone */
+  fc_op half[MANY];
+  size_t of[MANY] = {0}, halves = 0, some = 0;
+  answers a;
+  for (size_t i = 0; i < n; i++) {
+    half[halves] = op[i];
+    of[halves] = i;
+    halves += halve(&half[halves]);
   }
-  return seconds;
+  forms(&a, p, half, halves);
+  for (size_t i = 0; i < halves; i++) { /* others are below, whatever their correction is */
+    double form_s = a.form[i].seconds, than = seconds[of[i]];
+    if (!(form_s * p->most > than && form_s * p->most_factor[fc_form_largest(a.form[i].share)] > than))
+      continue;
+    half[some] = half[i];
+    of[some] = of[i];
+    a.g[some] = a.g[i];
+    a.form[some] = a.form[i];
+    a.seconds[some++] = form_s;
+  }
+  correct(&a, p, half, some);
+  double factor[MANY] = {0};
+  for (size_t i = 0; i < some; i++) factor[i] = -half_width(p, &a, i, outside_by(p, &a.g[i]));
+  exp_all(factor, some);
+  for (size_t i = 0; i < some; i++) seconds[of[i]] = fmax(seconds[of[i]], a.seconds[i] * factor[i]);
+}
+
+static bool is_sound(const answers *a, size_t i) {
+  return isfinite(a->form[i].seconds) && a->form[i].seconds >= 0 && a->g[i].flop >= 0 && a->g[i].bytes >= 0;
+}
+
+static void predict_some(fc_prediction *out, const fc_predictor *p, const fc_op *op, size_t n) {
+  answers a;
+  double seconds[MANY], outside[MANY], factor[MANY] = {0};
+  forms(&a, p, op, n);
+  correct(&a, p, op, n);
+  for (size_t i = 0; i < n; i++) {
+    seconds[i] = a.seconds[i];
+    outside[i] = outside_by(p, &a.g[i]);
+    factor[i] = half_width(p, &a, i, outside[i]);
+  }
+  never_less(seconds, p, op, n);
+  exp_all(factor, n);
+  for (size_t i = 0; i < n; i++) {
+    fc_prediction *to = &out[i];
+    double floor = floor_s(p, &op[i], &a.g[i]);
+    to->clamped = seconds[i] < floor;
+    to->outside = outside[i] > 0;
+    to->seconds = to->clamped ? floor : seconds[i];
+    to->low_s = fmax(fmin(floor, to->seconds), to->seconds / factor[i]);
+    to->high_s = to->seconds * factor[i];
+    if (!(is_sound(&a, i) && isfinite(to->high_s))) to->seconds = (double)NAN;
+  }
+}
+
+void fc_predict_all(fc_prediction *out, const fc_predictor *p, const fc_op *op, size_t n) {
+  for (size_t i = 0; i < n; i += MANY) predict_some(out + i, p, op + i, n - i < MANY ? n - i : MANY);
 }
 
 fc_status fc_predict(fc_prediction *out, const fc_predictor *p, const fc_op *op) {
-  answer a;
-  form_only(&a, p, op);
-  if (!(isfinite(a.form_s) && a.form_s >= 0 && a.g.flop >= 0 && a.g.bytes >= 0)) return FC_E_DOMAIN;
-  correct(&a, p, op);
-  double seconds = never_less(p, op, a.seconds), floor = floor_s(p, op, &a.g);
-  double outside = outside_by(p, &a);
-  out->clamped = seconds < floor;
-  out->outside = outside > 0;
-  out->seconds = out->clamped ? floor : seconds;
-  double factor = exp(half_width(p, &a, outside));
-  out->low_s = fmax(fmin(floor, out->seconds), out->seconds / factor);
-  out->high_s = out->seconds * factor;
-  return isfinite(out->high_s) ? FC_OK : FC_E_DOMAIN;
+  predict_some(out, p, op, 1);
+  return isnan(out->seconds) ? FC_E_DOMAIN : FC_OK;
 }

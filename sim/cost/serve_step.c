@@ -79,10 +79,12 @@ static void emit(const fc_layer *l, double query_tokens) {
 }
 
 /* The device is done before the host has launched what no graph holds. */
-static double idle_of(const fc_model *model, const fc_profile *profile, const fc_serve_load *load,
-                      double device_s) {
-  if (!profile->engine || !(load->prefill_tokens > 0) || model->attention.kind != FC_ATTENTION_MLA) return 0;
-  return fmax(0, profile->engine->eager_layer_s * (double)model->layers - device_s);
+static double idle_of(const fc_layer *l, const fc_serve_load *load, double halves, double device_s) {
+  const fc_engine *e = l->meter->profile->engine;
+  if (!e || !(load->prefill_tokens > 0) || halves * l->tokens <= e->graph_tokens) return 0;
+  bool latent = l->model->attention.kind == FC_ATTENTION_MLA, sparse = l->model->moe.experts > 0;
+  double each = latent ? e->eager_layer_s : sparse ? e->eager_plain_s : 0;
+  return fmax(0, each * (double)l->model->layers - device_s);
 }
 
 /* A micro-batch from a stage to the next: hidden state and residual. */
@@ -148,7 +150,7 @@ fc_status fc_cost_serve_iteration(fc_serve_iteration *out, const fc_model *model
   out->comm_s = ep - out->comm_hidden_s + tp + halves * s[FC_PART_CP];
   if (plan->pp > 1)
     out->comm_s += wait_s(model, plan, out->head_s, busy - out->head_s + ep - out->comm_hidden_s + tp);
-  out->idle_s = idle_of(model, profile, load, busy + out->comm_s);
+  out->idle_s = idle_of(&l, load, halves, busy + out->comm_s);
   out->host_s += out->idle_s;
   out->seconds = busy + out->comm_s + out->host_s;
   out->flop = meter.flop;

@@ -2,80 +2,13 @@
 #include <fleetcast/cost/train_step.h>
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
+
+#include <fleetcast/base/dist.h>
 
 #include "layer.h"
 #include "params.h"
 #include "stage.h"
-
-static const char *degree_fault(const fc_model *model, const fc_train_plan *p) {
-  if (p->tp < 1 || p->pp < 1 || p->cp < 1 || p->ep < 1 || p->devices < 1)
-    return "every degree must be at least 1";
-  if (p->micro_batch < 1 || p->global_batch < 1 || p->sequence < 1)
-    return "micro_batch, global_batch and sequence must be at least 1";
-  if (p->pp > model->layers) return "more pipeline stages than layers";
-  if (p->tp > p->devices || p->cp > p->devices / p->tp || p->pp > p->devices / p->tp / p->cp ||
-      p->devices % (p->tp * p->pp * p->cp) != 0)
-    return "tp * pp * cp must divide devices";
-  int64_t dp = p->devices / (p->tp * p->pp * p->cp);
-  if ((dp * p->cp * p->tp) % p->ep != 0) return "ep must divide dp * cp * tp";
-  if (p->ep > 1 && model->moe.experts == 0) return "ep must be 1 for a dense model";
-  if (p->ep > 1 && model->moe.experts % p->ep != 0) return "ep must divide the experts";
-  if (model->attention.heads % p->tp != 0) return "tp must divide the attention heads";
-  if (p->sequence % p->cp != 0) return "cp must divide the sequence";
-  if (p->micro_batch > p->global_batch / dp || p->global_batch % (dp * p->micro_batch) != 0)
-    return "micro_batch * dp must divide global_batch";
-  return NULL;
-}
-
-static const char *schedule_fault(const fc_model *model, const fc_train_plan *p) {
-  int64_t dp = p->devices / (p->tp * p->pp * p->cp), m = p->global_batch / (dp * p->micro_batch);
-  switch (p->schedule) {
-  case FC_SCHEDULE_1F1B:
-  case FC_SCHEDULE_ZB1P: return NULL;
-  case FC_SCHEDULE_INTERLEAVED:
-    if (p->virtual_stages < 1 || m % p->pp != 0)
-      return "the interleaved schedule needs virtual_stages and micro-batches that pp divides";
-    /* embedding and head may fill a chunk of their own */
-    return p->virtual_stages > (model->layers + 2) / p->pp ? "more virtual stages than layers" : NULL;
-  case FC_SCHEDULE_DUALPIPE:
-    return p->pp % 2 != 0 || m < 2 * p->pp || m % 2 != 0
-               ? "DualPipe needs an even pp and an even number of micro-batches, at least 2 pp"
-               : NULL;
-  case FC_SCHEDULE_DUALPIPEV:
-    if (2 * p->pp > model->layers) return "DualPipeV needs two layers a pipeline rank";
-    return m < 2 * p->pp ? "DualPipeV needs at least 2 pp micro-batches" : NULL;
-  }
-  return "no such schedule";
-}
-
-static const char *plan_fault(const fc_model *model, const fc_train_plan *p) {
-  const char *fault = degree_fault(model, p);
-  if (!fault) fault = schedule_fault(model, p);
-  if (fault) return fault;
-  if (p->zero < 0 || p->zero > 3) return "zero must be 0 to 3";
-  if (!(p->overlap >= 0 && p->overlap <= 1)) return "overlap must be within 0 to 1";
-  if (p->gemm < 0 || p->gemm >= FC_DTYPE_COUNT || p->gemm == FC_DTYPE_INT8)
-    return "training computes in fp32, bf16, fp8 or fp4";
-  if (p->recompute < 0 || p->recompute > FC_RECOMPUTE_FULL || p->launch < 0 || p->launch > FC_LAUNCH_EAGER)
-    return "no such recomputation or launch";
-  if (!(p->expert_imbalance >= 0 && isfinite(p->expert_imbalance)))
-    return "expert_imbalance must be finite and not negative";
-  if (p->ep > 1 && p->expert_imbalance > (double)p->ep)
-    return "expert_imbalance cannot exceed ep: the busiest rank has at most all rows";
-  return NULL;
-}
-
-fc_status fc_train_plan_check(const fc_model *model, const fc_train_plan *p, char *why) {
-  const char *fault = plan_fault(model, p);
-  if (!fault) return FC_OK;
-  if (why)
-    (void)snprintf(why, 256, "%s (devices %lld, tp %lld, pp %lld, cp %lld, ep %lld, batch %lld of %lld)",
-                   fault, (long long)p->devices, (long long)p->tp, (long long)p->pp, (long long)p->cp,
-                   (long long)p->ep, (long long)p->global_batch, (long long)p->micro_batch);
-  return FC_E_DOMAIN;
-}
 
 double fc_pipeline_bubble_s(fc_schedule schedule, double p, double v, const fc_pipeline_pass *t) {
   switch (schedule) {
@@ -99,6 +32,7 @@ typedef struct {
   const fc_train_plan *plan;
   fc_meter *meter;
   double dp, micro_batches, tokens; /* tokens of a micro-batch on a rank */
+  double slowest;                   /* how much longer the slowest device computes than the mean one */
   fc_bill bill[FC_KIND_COUNT];
   fc_layer layer;
 } step;
@@ -114,6 +48,7 @@ static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc
   st->micro_batches = (double)plan->global_batch / (st->dp * (double)plan->micro_batch);
   double sequence = (double)plan->sequence, cp = (double)plan->cp, micro = (double)plan->micro_batch;
   st->tokens = micro * sequence / cp;
+  st->slowest = fc_train_slowest((double)plan->devices);
   fc_layer *l = &st->layer;
   *l = (fc_layer){.meter = meter, .model = model, .training = true, .tp = (double)plan->tp, .cp = cp};
   l->ep = model->moe.experts > 0 ? (double)plan->ep : 1;
@@ -137,6 +72,11 @@ static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc
     meter->contention = 1; /* nothing runs beside dispatch and combine */
 }
 
+double fc_train_slowest(double devices) {
+  /* Blom's approximation of the expected largest of n normals */
+  return devices > 1 ? FC_TRAIN_DEVICE_SD * fc_normal_quantile((devices - 0.375) / (devices + 0.25)) : 0;
+}
+
 typedef enum { BLOCK_ATTENTION, BLOCK_MOE, BLOCK_FFN } block;
 
 static void emit_block(const fc_layer *l, block which) {
@@ -145,6 +85,70 @@ static void emit_block(const fc_layer *l, block which) {
   case BLOCK_MOE: fc_layer_moe(l, 1); break;
   case BLOCK_FFN: fc_layer_dense(l, 1); break;
   }
+}
+
+/* Reads and writes a chain's `bytes` in all: every kernel of it passes through memory. */
+static void stream(const step *st, fc_pass pass, fc_part part, double bytes) {
+  fc_op op = {.id = FC_OP_COPY, .dtype = FC_DTYPE_BF16, .payload_bytes = bytes / 2};
+  (void)fc_meter_add(st->meter, pass, part, &op, 1);
+}
+
+/* Bytes an element, forward and backward, kernel by kernel.  @source Megatron-LM core_v0.16.0: experts.py,
+ * _apply_bias, in FP32 because the router's weight is (scale, add, join, cast: 4 + 10 + 8 + 6; cast, to the
+ * product's gradient, joined, to bias and to weight by a product and a sum: 6 + 6 + 4 + 12 + 12);
+ * fused_bias_geglu.py, weighted_bias_quick_geglu_impl (clamp, join: 4 + 4; clamp, join: 6 + 4);
+ * rope_utils.py, _apply_rotary_pos_emb_bshd, which TE's kernel gives way to where the scale is not 1 (two
+ * products, rotate, add, join: 24; 20), less what the fused kernel takes; token_dispatcher.py,
+ * sort_chunks_by_idxs (twice 4) */
+enum { BIAS_F = 28, BIAS_B = 40, CLAMP_F = 8, CLAMP_B = 10, ROPE_F = 20, ROPE_B = 16, SORT = 8 };
+
+/* NCCL's all-to-all of every row for each of its experts, over the kernels that the layer's bill holds. */
+static void plain_all_to_all(const step *st, bool backward) {
+  const fc_layer *l = &st->layer;
+  double tokens = st->tokens / l->tp, hidden = (double)st->model->hidden;
+  fc_op op = {.id = FC_OP_DISPATCH, .dtype = FC_DTYPE_BF16, .m = tokens, .n = hidden, .ranks = l->ep};
+  if (!l->bf16_dispatch) op.dtype = l->grouped;
+  op.domain = l->domain;
+  op.top_k = (double)st->model->moe.active;
+  op.imbalance = l->imbalance;
+  double kernels = fc_meter_seconds(st->meter, FC_PART_EP, &op);
+  op.id = FC_OP_EP_REDUCE;
+  op.dtype = FC_DTYPE_BF16;
+  kernels += fc_meter_seconds(st->meter, FC_PART_EP, &op);
+  op.id = FC_OP_ALL_TO_ALL;
+  op.payload_bytes = 2 * tokens * op.top_k * hidden * l->imbalance;
+  double more = 2 * fc_meter_seconds(st->meter, FC_PART_EP, &op) - kernels;
+  st->meter->bill->s[FC_PASS_FORWARD][FC_PART_EP] += more;
+  if (backward) st->meter->bill->s[FC_PASS_INPUT][FC_PART_EP] += more;
+}
+
+static void emit_chains(const step *st, block which, bool backward) {
+  unsigned eager = st->plan->eager;
+  const fc_model *m = st->model;
+  const fc_layer *l = &st->layer;
+  if (which == BLOCK_ATTENTION && m->attention.kind == FC_ATTENTION_GQA && (eager & FC_EAGER_ROPE)) {
+    double heads = (double)(m->attention.heads + m->attention.kv_heads) / l->tp;
+    double elements = l->tokens * heads * (double)m->attention.head_dim;
+    stream(st, FC_PASS_FORWARD, FC_PART_ATTENTION, ROPE_F * elements);
+    if (backward) stream(st, FC_PASS_INPUT, FC_PART_ATTENTION, ROPE_B * elements);
+  }
+  if (which != BLOCK_MOE) return;
+  double rows = l->moe_tokens * (double)m->moe.active / l->ep * l->imbalance;
+  double out = rows * (double)m->hidden, gated = 2 * rows * (double)m->moe.inter / l->moe_tp;
+  if (eager & FC_EAGER_BIAS) {
+    stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, BIAS_F * out);
+    if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, BIAS_B * out);
+  }
+  if (eager & FC_EAGER_CLAMP) { /* recomputed with the activation */
+    bool again = st->plan->recompute == FC_RECOMPUTE_SELECTIVE;
+    stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, CLAMP_F * gated);
+    if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, (CLAMP_B + (again ? CLAMP_F : 0)) * gated);
+  }
+  if (!(eager & FC_EAGER_SORT) || !(l->ep > 1)) return;
+  plain_all_to_all(st, backward);
+  if (m->moe.experts <= (int64_t)l->ep) return; /* one expert: sorted as they come */
+  stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, SORT * out);
+  if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, SORT * out);
 }
 
 static void bill_add(fc_bill *to, const fc_bill *from, double count) {
@@ -161,12 +165,14 @@ static void bill_block(step *st, fc_bill *bill, block which, double per_device) 
   meter->bill = bill;
   meter->weight = st->micro_batches * per_device;
   emit_block(&st->layer, which);
+  if (st->plan->eager) emit_chains(st, which, true);
   if (st->plan->recompute != FC_RECOMPUTE_FULL) return;
   fc_bill again = {0};
   meter->bill = &again;
   fc_layer forward = st->layer;
   forward.training = false;
   emit_block(&forward, which);
+  if (st->plan->eager) emit_chains(st, which, false);
   for (int part = 0; part < FC_PART_COUNT; part++)
     bill->s[FC_PASS_INPUT][part] += again.s[FC_PASS_FORWARD][part];
   bill->calls[FC_PASS_INPUT] += again.calls[FC_PASS_FORWARD];
@@ -206,9 +212,11 @@ typedef struct {
   double busy, ep, other; /* other: tensor and context parallel */
 } lane;
 
-static lane lane_of(const fc_bill *bill, fc_pass pass) {
-  return (lane){.busy =
-                    fc_bill_sum(bill, pass, FC_PART_ATTENTION, FC_PART_HEAD) + bill->s[pass][FC_PART_LAUNCH],
+/* Clocks differ between devices, memory does not: `slowest` is not of what streams. */
+static lane lane_of(const fc_bill *bill, fc_pass pass, double slowest) {
+  double busy = fc_bill_sum(bill, pass, FC_PART_ATTENTION, FC_PART_HEAD);
+  busy += slowest * (busy - bill->s[pass][FC_PART_GLUE]);
+  return (lane){.busy = busy + bill->s[pass][FC_PART_LAUNCH],
                 .ep = bill->s[pass][FC_PART_EP],
                 .other = bill->s[pass][FC_PART_TP] + bill->s[pass][FC_PART_CP]};
 }
@@ -217,11 +225,13 @@ static lane lane_of(const fc_bill *bill, fc_pass pass) {
 typedef struct {
   double host_s; /* of the host, for one launch; 0: captured */
   double beside; /* share of the compute units that communication takes while it is hidden */
+  double slowest;
 } setting;
 
 static setting setting_of(const step *st, bool with_host) {
   const fc_profile *profile = st->meter->profile;
-  setting s = {.host_s = with_host && st->plan->launch != FC_LAUNCH_GRAPH ? FC_TRAIN_HOST_LAUNCH_S : 0};
+  setting s = {.slowest = st->slowest,
+               .host_s = with_host && st->plan->launch != FC_LAUNCH_GRAPH ? FC_TRAIN_HOST_LAUNCH_S : 0};
   bool set_aside = st->meter->units < st->meter->device.units; /* once for all, for dispatch and combine */
   if (!set_aside) s.beside = fmin(1, profile->comm_compute_units / st->meter->device.units);
   return s;
@@ -237,15 +247,15 @@ static double exposed(double comm, double busy, double share, double beside) {
 /* F, B, W, F&B of what a bill holds.  Host and device only partly take turns: the root of the sum of squares,
  * which fits the A100 rows best of the powers 1 to 3. */
 static fc_pipeline_pass passes_of(const fc_bill *bill, const fc_train_plan *plan, setting s) {
-  lane f = lane_of(bill, FC_PASS_FORWARD), b = lane_of(bill, FC_PASS_INPUT),
-       w = lane_of(bill, FC_PASS_WEIGHT);
+  lane f = lane_of(bill, FC_PASS_FORWARD, s.slowest), b = lane_of(bill, FC_PASS_INPUT, s.slowest),
+       w = lane_of(bill, FC_PASS_WEIGHT, s.slowest);
   bool dual = is_dual(plan);
   double share = plan->overlap, ep_share = dual ? 0 : share; /* DualPipe's lone passes hide nothing of EP */
   double back = b.busy + w.busy;
   double forward = f.busy + exposed(f.other, f.busy, share, s.beside);
   double backward = back + exposed(b.other + w.other, back, share, s.beside);
-  double host_f = s.host_s * bill->calls[FC_PASS_FORWARD],
-         host_b = s.host_s * (bill->calls[FC_PASS_INPUT] + bill->calls[FC_PASS_WEIGHT]);
+  double host_f = s.host_s * bill->calls[FC_PASS_FORWARD];
+  double host_b = s.host_s * (bill->calls[FC_PASS_INPUT] + bill->calls[FC_PASS_WEIGHT]);
   fc_pipeline_pass pass = {.weight_s = w.busy};
   pass.forward_s = hypot(forward + exposed(f.ep, f.busy, ep_share, 0), host_f);
   pass.backward_s = hypot(backward + exposed(b.ep + w.ep, back, ep_share, 0), host_b);
@@ -282,7 +292,7 @@ static rank_params params_of(const step *st) {
   return r;
 }
 
-/* Adds one call outside the micro-batches; returns its seconds. */
+/* Seconds of calls outside the micro-batches. */
 static double once(step *st, fc_bill *bill, fc_op op, double count) {
   if (!(count > 0)) return 0;
   st->meter->bill = bill;
@@ -392,17 +402,70 @@ static double stages_held(const fc_train_plan *plan) {
 
 /* Micro-batches' time without idling.  DualPipe pairs forwards with backwards except when filling and
  * draining: the middle ranks, which the bubble formula counts, run PP + 1 of each alone, of the PP stages'
- * size (sim/train/schedule.c replays it). */
-static double busy_s(const step *st, const fc_pipeline_pass *pass) {
-  double m = st->micro_batches, alone = m, held = stages_held(st->plan);
-  if (is_dual(st->plan)) alone = fmin(m, ((double)st->plan->pp * held + 1) / held);
-  return (m - alone) * pass->overlapped_s + alone * (pass->forward_s + pass->backward_s);
+ * size (sim/train/schedule.c replays it).  Pairs wait for the pacing device, `pass`; what runs alone is those
+ * ranks' own, `fill`, which hides nothing of its dispatch. */
+static double busy_s(const step *st, const fc_pipeline_pass *pass, const fc_pipeline_pass *fill) {
+  double m = st->micro_batches, held = stages_held(st->plan);
+  if (!is_dual(st->plan)) return m * (pass->forward_s + pass->backward_s);
+  double alone = fmin(m, ((double)st->plan->pp * held + 1) / held);
+  return (m - alone) * pass->overlapped_s + alone * (fill->forward_s + fill->backward_s);
 }
 
-static double bubble_s(const fc_train_plan *plan, const fc_pipeline_pass *pass) {
+static double bubble_s(const fc_train_plan *plan, const fc_pipeline_pass *fill) {
   double held = stages_held(plan);
-  return fc_pipeline_bubble_s(plan->schedule, (double)plan->pp * held, (double)plan->virtual_stages, pass) /
+  return fc_pipeline_bubble_s(plan->schedule, (double)plan->pp * held, (double)plan->virtual_stages, fill) /
          held;
+}
+
+/* A stage's passes.  DualPipe pairs layer with layer: what one kind leaves idle hides nothing of another's.
+ */
+static fc_pipeline_pass stage_pass(const step *st, const fc_stage *stage, setting s) {
+  if (!is_dual(st->plan)) {
+    fc_bill bill;
+    stage_bill(&bill, st, stage);
+    return passes_of(&bill, st->plan, s);
+  }
+  fc_pipeline_pass sum = {0};
+  for (int k = 0; k < FC_KIND_COUNT; k++) {
+    if (!(stage->count[k] > 0)) continue;
+    fc_pipeline_pass one = passes_of(&st->bill[k], st->plan, s);
+    sum.forward_s += stage->count[k] * one.forward_s;
+    sum.backward_s += stage->count[k] * one.backward_s;
+    sum.weight_s += stage->count[k] * one.weight_s;
+    sum.overlapped_s += stage->count[k] * one.overlapped_s;
+  }
+  return sum;
+}
+
+static bool is_same(const fc_stage *a, const fc_stage *b) {
+  bool same = true;
+  for (int k = 0; k < FC_KIND_COUNT; k++) same = same && a->count[k] == b->count[k];
+  return same;
+}
+
+/* The deal that `pacing` is from; 0: none. */
+static int deal_of(fc_stage of[3], const fc_model *model, const fc_train_plan *plan, const fc_stage *pacing) {
+  int64_t most = model->layers / (plan->pp > 1 ? plan->pp - 1 : 1) + 1;
+  for (int64_t n = (model->layers + plan->pp - 1) / plan->pp; n <= most; n++)
+    for (int64_t more = 0; more <= model->dense_layers; more++) {
+      int kinds = fc_stage_deal(of, model, plan, (double)n, (double)more);
+      for (int i = 0; i < kinds; i++)
+        if (is_same(&of[i], pacing)) return kinds;
+    }
+  return 0;
+}
+
+/* What fills and drains the pipeline: in DualPipe a device without ends, elsewhere the mean of the others. */
+static fc_stage filling(const fc_model *model, const fc_train_plan *plan, const fc_stage *pacing) {
+  fc_stage of[3];
+  int kinds = deal_of(of, model, plan, pacing);
+  if (kinds > 1 && is_dual(plan)) return of[1].count[FC_KIND_LAYER] > 0 ? of[1] : *pacing;
+  if (kinds < 3) return *pacing;
+  double others = (double)plan->pp - 1;
+  for (int k = 0; k < FC_KIND_COUNT; k++)
+    of[0].count[k] =
+        (of[0].count[k] + (others - 1) * of[1].count[k] + of[2].count[k] - pacing->count[k]) / others;
+  return of[0];
 }
 
 static double hand_over_of(step *st, fc_pipeline_pass *pass) {
@@ -414,14 +477,14 @@ static double hand_over_of(step *st, fc_pipeline_pass *pass) {
 }
 
 /* The parts of the pacing stage, all micro-batches; what is left of `busy` is communication. */
-static void parts_of(fc_train_step *out, const fc_bill *bill, double busy, double waiting) {
-  double m = out->micro_batches;
+static void parts_of(fc_train_step *out, const fc_bill *bill, double slowest, double busy, double waiting) {
+  double m = out->micro_batches, pace = m * (1 + slowest);
   for (int k = 0; k < FC_PASS_COUNT; k++) out->launches += m * bill->calls[k];
-  out->attention_s = m * over_passes(bill, FC_PART_ATTENTION);
-  out->dense_s = m * over_passes(bill, FC_PART_DENSE);
-  out->experts_s = m * over_passes(bill, FC_PART_EXPERTS);
+  out->attention_s = pace * over_passes(bill, FC_PART_ATTENTION);
+  out->dense_s = pace * over_passes(bill, FC_PART_DENSE);
+  out->experts_s = pace * over_passes(bill, FC_PART_EXPERTS);
   out->glue_s = m * over_passes(bill, FC_PART_GLUE);
-  out->head_s = m * over_passes(bill, FC_PART_HEAD);
+  out->head_s = pace * over_passes(bill, FC_PART_HEAD);
   out->launch_s = m * over_passes(bill, FC_PART_LAUNCH) + waiting;
   out->comm_s = fmax(0, busy - (out->attention_s + out->dense_s + out->experts_s + out->glue_s + out->head_s +
                                 out->launch_s));
@@ -443,17 +506,20 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   fc_stage stage = fc_stage_pacing(model, plan, cost);
   fc_bill bill;
   stage_bill(&bill, &st, &stage);
-  fc_pipeline_pass pass = passes_of(&bill, plan, setting_of(&st, true));
-  fc_pipeline_pass unwaited = passes_of(&bill, plan, setting_of(&st, false));
+  fc_pipeline_pass pass = stage_pass(&st, &stage, setting_of(&st, true));
+  fc_pipeline_pass unwaited = stage_pass(&st, &stage, setting_of(&st, false));
   (void)hand_over_of(&st, &pass);
   (void)hand_over_of(&st, &unwaited);
+  fc_stage filler = filling(model, plan, &stage);
+  fc_pipeline_pass fill = stage_pass(&st, &filler, setting_of(&st, true));
+  (void)hand_over_of(&st, &fill);
 
   rank_params params = params_of(&st);
-  double busy = busy_s(&st, &pass);
+  double busy = busy_s(&st, &pass, &fill);
   *out = (fc_train_step){.micro_batches = st.micro_batches, .pass = pass};
   out->stage_layers = stage.count[FC_KIND_LAYER] + stage.count[FC_KIND_DENSE];
-  parts_of(out, &bill, busy, busy - busy_s(&st, &unwaited));
-  out->bubble_s = bubble_s(plan, &pass);
+  parts_of(out, &bill, st.slowest, busy, busy_s(&st, &pass, &pass) - busy_s(&st, &unwaited, &unwaited));
+  out->bubble_s = bubble_s(plan, &fill);
   out->data_s = data_exposed_s(&st, &params, &pass);
   out->optimizer_s = optimizer_s(&st, &params);
   out->host_s = profile->step_host_s;

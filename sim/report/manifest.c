@@ -39,18 +39,23 @@ void fc_report_manifest_asked(fc_text *out, const fc_report_options *o) {
   }
 }
 
-static void add_head(fc_text *out, const fc_fleet_result *result, const fc_report_options *o) {
+void fc_report_manifest_begin(fc_text *out, const fc_report_options *o, const char *kind, const char *name,
+                              const char *question) {
+  fc_text_add(out, "# What made the files of this folder, and what they are: docs/csv.md#manifest.\n");
+  fc_report_manifest_pair(out, "fleetcast", o->version);
+  fc_report_manifest_pair(out, "command", o->command);
+  fc_report_manifest_pair(out, kind, name);
+  fc_report_manifest_pair(out, "question", question);
+}
+
+void fc_report_manifest_fleet(fc_text *out, const fc_fleet_result *result, const fc_report_options *o) {
   static const char *const buckets[] = {
       [FC_BUCKET_HOUR] = "hour", [FC_BUCKET_DAY] = "day", [FC_BUCKET_MONTH] = "month"};
   const fc_fleet_def *def = fc_fleet_result_def(result);
   char start[FC_TIME_TEXT], end[FC_TIME_TEXT];
   fc_time_format(start, def->start);
   fc_time_format(end, def->end);
-  fc_text_add(out, FC_MANIFEST_TITLE);
-  fc_report_manifest_pair(out, "fleetcast", o->version);
-  fc_report_manifest_pair(out, "command", o->command);
-  fc_report_manifest_pair(out, "scenario", def->name);
-  fc_report_manifest_pair(out, "question", def->question);
+  fc_report_manifest_begin(out, o, "scenario", def->name, def->question);
   fc_report_manifest_pair(out, "scope", def->scope);
   fc_text_printf(out, "start: %s\nend: %s\nbucket: %s\n", start, end, buckets[def->bucket]);
   fc_report_manifest_asked(out, o);
@@ -125,12 +130,6 @@ static fc_status add_resolved(fc_text *out, const fc_input *input) {
   }
   fc_text_fini(&dump);
   return status;
-}
-
-fc_status fc_report_manifest(fc_text *out, const fc_fleet_result *result, const fc_input *input,
-                             const fc_report_options *options, const table *tables, size_t n_tables) {
-  add_head(out, result, options);
-  return fc_report_manifest_files(out, input, options, tables, n_tables);
 }
 
 fc_status fc_report_manifest_files(fc_text *out, const fc_input *input, const fc_report_options *options,

@@ -7,12 +7,14 @@
 #include "table.h"
 
 /* manifest.yaml: what made the files of the folder, and what they are. */
-FC_NODISCARD
-fc_status fc_report_manifest(fc_text *out, const fc_fleet_result *result, const fc_input *input,
-                             const fc_report_options *options, const table *tables, size_t n_tables);
+
+/* Its head for the run of a scenario. */
+void fc_report_manifest_fleet(fc_text *out, const fc_fleet_result *result, const fc_report_options *options);
 
 /* Its parts, for other kinds of run. */
-#define FC_MANIFEST_TITLE "# What made the files of this folder, and what they are: docs/csv.md#manifest.\n"
+/* title, version, command, and of the file its kind, name, question */
+void fc_report_manifest_begin(fc_text *out, const fc_report_options *options, const char *kind,
+                              const char *name, const char *question);
 void fc_report_manifest_pair(fc_text *out, const char *key, const char *value);
 /* seed, overrides */
 void fc_report_manifest_asked(fc_text *out, const fc_report_options *options);

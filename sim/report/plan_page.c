@@ -72,11 +72,23 @@ static void degrees(char out[48], const fc_serve_plan *p) {
   if (p->pp > 1) (void)snprintf(out + n, 48 - n, " pp%lld", (long long)p->pp);
 }
 
+/* "1 tp4 > 2 tp4 dp2": prompts first. */
+static void plans(char out[112], const fc_search_candidate *c) {
+  char prefill[48], decode[48];
+  degrees(decode, &c->plan);
+  degrees(prefill, &c->prefill_plan);
+  if (c->prefills)
+    (void)snprintf(out, 112, "%lld %s > %lld %s", (long long)c->prefills, prefill, (long long)c->decodes,
+                   decode);
+  else
+    (void)snprintf(out, 112, "%s", decode);
+}
+
 static void row(sheet *g, const fc_plan_answer *a, const fc_search_candidate *c) {
-  char plan[48], most[24] = "?";
-  degrees(plan, &c->plan);
+  char plan[112], most[24] = "?";
+  plans(plan, c);
   if (c->rate_low > 0) (void)snprintf(most, sizeof most, "%.4f", c->usd_most);
-  fc_sheet_cell(g, "%.0f x %lld %.20s", c->instances, (long long)c->plan.devices, c->device);
+  fc_sheet_cell(g, "%.0f x %lld %.20s", c->instances, (long long)c->instance_devices, c->device);
   fc_sheet_cell(g, "%.38s", plan);
   fc_sheet_cell(g, "%lld", (long long)c->max_batch);
   fc_sheet_cell(g, "%lld", (long long)c->token_budget);
@@ -85,7 +97,7 @@ static void row(sheet *g, const fc_plan_answer *a, const fc_search_candidate *c)
   fc_sheet_cell(g, "%.4f-%.12s", c->usd_least, most);
   fc_sheet_cell(g, "%.3f", c->at.ttft_s);
   fc_sheet_cell(g, "%.2f", 1e3 * c->at.tpot_s);
-  fc_sheet_cell(g, "%.0f", c->at.rate_per_s * a->result->output_mean / (double)c->plan.devices);
+  fc_sheet_cell(g, "%.0f", c->at.rate_per_s * a->result->output_mean / (double)c->instance_devices);
 }
 
 static bool first_of_device(const fc_search_result *r, size_t i) {
@@ -110,6 +122,7 @@ static void add_devices(fc_text *out, const fc_search_result *r) {
 static void add_front(fc_text *out, const fc_plan_answer *a) {
   const fc_search_result *r = a->result;
   fc_text_add(out, "\nPARETO FRONT: nothing simulated is both cheaper and faster a token\n");
+  if (a->search->apart) fc_text_add(out, "(plan with >: prefill > decode, instances of each)\n");
   sheet g;
   fc_sheet_init(&g, "llrrrrrrrr");
   head_row(&g);
@@ -150,6 +163,10 @@ fc_status fc_report_plan_page(fc_text *out, const fc_plan_answer *a) {
     add_named(out, "WHAT LIMITS IT", &r->candidate[0]);
     if (r->runner_up < r->n) add_named(out, "THE RUNNER-UP LOST BY", &r->candidate[r->runner_up]);
   }
+  if (r->n_met && r->other_way < r->n && r->other_way != r->runner_up)
+    add_named(out,
+              r->candidate[0].prefills ? "THE BEST WITHOUT DISAGGREGATION" : "THE BEST WITH DISAGGREGATION",
+              &r->candidate[r->other_way]);
   add_devices(out, r);
   if (r->n_met) add_front(out, a);
   add_counts(out, a);

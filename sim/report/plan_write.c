@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -21,7 +20,7 @@ static void number_if(table *t, bool known, double value) {
 static void add_plan(table *t, const fc_search_candidate *c) {
   fc_table_text(t, c->device);
   fc_table_number(t, 3600 * c->usd_per_s);
-  fc_table_int(t, (long long)c->plan.devices);
+  fc_table_int(t, (long long)c->instance_devices);
   fc_table_int(t, (long long)c->plan.tp);
   fc_table_int(t, (long long)c->plan.attention_dp);
   fc_table_int(t, (long long)c->plan.ep);
@@ -38,12 +37,32 @@ static void add_plan(table *t, const fc_search_candidate *c) {
   "token_"                                                                                                   \
   "budget"
 
+#define APART_COLUMNS                                                                                        \
+  "prefill_instances,decode_instances,prefill_devices,prefill_tp,prefill_attention_dp,prefill_ep,prefill_pp"
+
+/* Empty where one instance does both. */
+static void add_apart(table *t, const fc_search_candidate *c) {
+  const fc_serve_plan *p = &c->prefill_plan;
+  const int64_t value[] = {c->prefills,
+                           c->decodes,
+                           p->devices,
+                           p->tp,
+                           p->attention_dp,
+                           p->ep,
+                           c->prefills ? fc_serve_stages(p) : 0};
+  for (size_t i = 0; i < sizeof value / sizeof *value; i++)
+    if (c->prefills)
+      fc_table_int(t, (long long)value[i]);
+    else
+      fc_table_text(t, "");
+}
+
 static void plans_table(table *t, const fc_plan_answer *a) {
   fc_table_header(
       t, "state," PLAN_COLUMNS
          ",kv_tokens,instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,usd_full,rate_per_s,"
          "rate_low_per_s,rate_high_per_s,ttft_s,ttft_half_s,tpot_s,tpot_half_s,batch_mean,kv_share,"
-         "preempted,log_sd,binds,bound_rate_per_s,bound_usd_per_mtok,front,why");
+         "preempted,log_sd,binds,bound_rate_per_s,bound_usd_per_mtok,front,why," APART_COLUMNS);
   for (size_t i = 0; i < a->result->n; i++) {
     const fc_search_candidate *c = &a->result->candidate[i];
     bool met = c->state == FC_SEARCH_MET, run = met || c->state == FC_SEARCH_MISSED,
@@ -75,6 +94,7 @@ static void plans_table(table *t, const fc_plan_answer *a) {
     number_if(t, bound, c->bound_usd_per_mtok);
     fc_table_int(t, c->front);
     fc_table_text(t, c->why);
+    add_apart(t, c);
     fc_table_end_row(t);
   }
 }
@@ -82,7 +102,7 @@ static void plans_table(table *t, const fc_plan_answer *a) {
 static void pareto_table(table *t, const fc_plan_answer *a) {
   fc_table_header(t, PLAN_COLUMNS
                   ",instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,ttft_s,tpot_s,"
-                  "tokens_per_s_user,tokens_per_s_device");
+                  "tokens_per_s_user,tokens_per_s_device," APART_COLUMNS);
   for (size_t i = 0; i < a->result->n_met; i++) {
     const fc_search_candidate *c = &a->result->candidate[i];
     if (!c->front) continue;
@@ -97,23 +117,17 @@ static void pareto_table(table *t, const fc_plan_answer *a) {
     fc_table_number(t, c->at.ttft_s);
     fc_table_number(t, c->at.tpot_s);
     fc_table_number(t, 1 / c->at.tpot_s);
-    fc_table_number(t, c->at.rate_per_s * a->result->output_mean / (double)c->plan.devices);
+    fc_table_number(t, c->at.rate_per_s * a->result->output_mean / (double)c->instance_devices);
+    add_apart(t, c);
     fc_table_end_row(t);
   }
 }
 
 /* --- the folder --- */
 
-enum { PLANS, PARETO, TABLES };
-
-static fc_status manifest(table *t, const table *tables, const char *folder, const fc_plan_answer *a,
-                          const fc_input *input, const fc_report_options *o) {
+static fc_text head(const fc_plan_answer *a, const fc_report_options *o) {
   fc_text text = {0};
-  fc_text_add(&text, FC_MANIFEST_TITLE);
-  fc_report_manifest_pair(&text, "fleetcast", o->version);
-  fc_report_manifest_pair(&text, "command", o->command);
-  fc_report_manifest_pair(&text, "plan", a->def->name);
-  fc_report_manifest_pair(&text, "question", a->def->question);
+  fc_report_manifest_begin(&text, o, "plan", a->def->name, a->def->question);
   fc_report_manifest_asked(&text, o);
   for (size_t i = 0; a->views && i < a->search->n_devices; i++) {
     char key[32];
@@ -121,33 +135,20 @@ static fc_status manifest(table *t, const table *tables, const char *folder, con
     fc_report_manifest_engine(&text, key, &a->views[i]);
   }
   fc_report_manifest_pair(&text, "answer", a->result->answer);
-  fc_status status = fc_report_manifest_files(&text, input, o, tables, TABLES);
-  if (status == FC_OK) status = fc_table_open(t, folder, FC_FOLDER_MANIFEST);
-  if (status == FC_OK) {
-    fc_file_write(t->file, text.bytes, text.length);
-    status = fc_table_sync(t);
-  }
-  int kept = errno;
-  fc_text_fini(&text);
-  errno = kept;
-  return status;
+  return text;
 }
 
-static fc_status prepare(table *t, const char *folder, const fc_plan_answer *a, char *why) {
-  static const char *const names[TABLES] = {[PLANS] = "plans.csv", [PARETO] = "pareto.csv"};
-  for (int i = 0; i < TABLES; i++) {
-    fc_folder_explain(why, folder, names[i]);
-    fc_status status = fc_table_open(&t[i], folder, names[i]);
+static fc_status prepare(fc_folder *f, const fc_plan_answer *a) {
+  static const struct {
+    const char *name;
+    void (*fill)(table *, const fc_plan_answer *);
+  } files[] = {{"plans.csv", plans_table}, {"pareto.csv", pareto_table}};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    table *t;
+    fc_status status = fc_folder_add(f, files[i].name, &t);
     if (status != FC_OK) return status;
-    if (i == PLANS)
-      plans_table(&t[i], a);
-    else
-      pareto_table(&t[i], a);
-    if (t[i].not_finite) {
-      (void)snprintf(why, FC_REPORT_WHY, "INV-9: a number of %s is not finite", names[i]);
-      return FC_E_LAW;
-    }
-    status = fc_table_sync(&t[i]);
+    files[i].fill(t, a);
+    status = fc_folder_sync(f, t);
     if (status != FC_OK) return status;
   }
   return FC_OK;
@@ -155,25 +156,12 @@ static fc_status prepare(table *t, const char *folder, const fc_plan_answer *a, 
 
 fc_status fc_report_plan_write(const char *folder, const fc_plan_answer *a, const fc_input *input,
                                const fc_report_options *options, char *why) {
-  table t[TABLES + 1] = {0};
-  size_t made = 0;
-  fc_folder_explain(why, folder, "");
-  fc_status status = fc_folder_make(folder, &made);
-  if (status == FC_OK) status = prepare(t, folder, a, why);
-  if (status == FC_OK && options->cancel && *options->cancel) status = FC_E_CANCELLED;
+  fc_folder f;
+  fc_status status = fc_folder_open(&f, folder, why);
+  if (status == FC_OK) status = prepare(&f, a);
   if (status == FC_OK) {
-    fc_folder_explain(why, folder, FC_FOLDER_MANIFEST);
-    status = manifest(&t[TABLES], t, folder, a, input, options);
+    fc_text text = head(a, options);
+    status = fc_folder_commit(&f, &text, input, options);
   }
-  if (status == FC_OK) status = fc_folder_no_manifest(folder, why);
-  for (int i = 0; i <= TABLES && status == FC_OK; i++) status = fc_folder_commit(&t[i], folder, why);
-  int kept = errno;
-  if (status != FC_OK) {
-    for (int i = 0; i <= TABLES; i++) fc_file_abandon(t[i].file);
-    fc_folder_remove(folder, made);
-  } else {
-    *why = '\0';
-  }
-  errno = kept;
-  return status;
+  return fc_folder_end(&f, status);
 }

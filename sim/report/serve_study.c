@@ -127,6 +127,10 @@ static void add_end(fc_study *s, const fc_replica_record *q, bool done, double t
   b->output_tokens += q->output_tokens;
 }
 
+bool fc_study_wants_gaps(const fc_study *s) {
+  return (s->over + 1) % s->size == 0; /* merged batches end where one of the smaller ones does */
+}
+
 bool fc_study_add(fc_study *s, const fc_cluster_record *record, const fc_digest *gaps) {
   const fc_replica_record *q = &record->request;
   bool done = record->outcome == FC_OUTCOME_DONE;

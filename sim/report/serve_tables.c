@@ -59,44 +59,6 @@ void fc_serve_requests_header(table *t) {
                      "output_tokens,cached_tokens,preemptions,replica,attempts,refused,ttft_s,tpot_s,e2e_s");
 }
 
-void fc_serve_requests_row(table *t, const fc_serve_def *def, const fc_cluster_record *record) {
-  const fc_replica_record *q = &record->request;
-  double ttft = fc_time_to_s(q->first_token - q->arrival), e2e = fc_time_to_s(q->finish - q->arrival);
-  bool done = record->outcome == FC_OUTCOME_DONE;
-  const char *refused = q->refused == FC_REFUSED_NOT ? "router" : fc_serve_refusal_text(q->refused);
-  fc_table_int(t, (long long)q->number);
-  fc_table_text(t, q->slo_class < def->n_classes ? def->classes[q->slo_class].name : "");
-  fc_table_int(t, q->session);
-  fc_table_int(t, q->turn);
-  fc_table_number(t, fc_time_to_s(q->arrival));
-  fc_table_number(t, fc_time_to_s(q->admitted));
-  fc_table_number(t, fc_time_to_s(q->first_token));
-  fc_table_number(t, fc_time_to_s(q->finish));
-  fc_table_int(t, q->input_tokens);
-  fc_table_int(t, q->output_tokens);
-  fc_table_int(t, q->cached_tokens);
-  fc_table_int(t, q->preemptions);
-  if (record->replica >= 0)
-    fc_table_int(t, record->replica);
-  else
-    fc_table_text(t, "");
-  fc_table_int(t, record->attempts);
-  fc_table_text(t, done ? "" : record->outcome == FC_OUTCOME_LOST ? "lost" : refused);
-  if (done)
-    fc_table_number(t, ttft);
-  else
-    fc_table_text(t, "");
-  if (done && q->output_tokens > 1)
-    fc_table_number(t, (e2e - ttft) / (double)(q->output_tokens - 1));
-  else
-    fc_table_text(t, "");
-  if (done)
-    fc_table_number(t, e2e);
-  else
-    fc_table_text(t, "");
-  fc_table_end_row(t);
-}
-
 void fc_serve_timeline_header(table *t) {
   fc_table_header(t, "start_s,end_s,iterations,decoding,prefill_tokens,context_tokens,kv_blocks");
 }

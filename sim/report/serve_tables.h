@@ -9,7 +9,6 @@
 /* What each file of a serving run holds. */
 
 void fc_serve_requests_header(table *t);
-void fc_serve_requests_row(table *t, const fc_serve_def *def, const fc_cluster_record *record);
 void fc_serve_timeline_header(table *t);
 void fc_serve_timeline_row(table *t, const fc_replica_stretch *stretch);
 void fc_serve_cluster_header(table *t);

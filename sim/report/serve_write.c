@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "folder.h"
 #include "manifest.h"
+#include "serve_rows.h"
 #include "serve_tables.h"
 
 enum { LATENCY, SUMMARY, BREAKDOWN, REPLICAS, REQUESTS, TIMELINE, CLUSTER, TABLES };
@@ -17,21 +18,19 @@ static const char *const names[TABLES] = {
     [TIMELINE] = "timeline.csv"};
 
 struct fc_serve_files {
-  char *folder, *why; /* why: the caller's */
-  size_t made;
-  size_t n; /* tables, of those the last may be on demand */
-  int kind[TABLES];
-  table t[TABLES], manifest;
-  table *requests, *timeline, *cluster;
+  char *path;
+  fc_folder folder;
+  int kind[TABLES]; /* of the folder's files, of those the last may be on demand */
+  fc_rows *requests;
+  table *timeline, *cluster;
 };
 
-static fc_status add_table(fc_serve_files *f, int kind) {
-  fc_folder_explain(f->why, f->folder, names[kind]);
-  table *t = &f->t[f->n];
-  fc_status status = fc_table_open(t, f->folder, names[kind]);
+static fc_status add_table(fc_serve_files *f, int kind, size_t threads) {
+  table *t;
+  fc_status status = fc_folder_add(&f->folder, names[kind], &t);
   if (status != FC_OK) return status;
-  f->kind[f->n++] = kind;
-  if (kind == REQUESTS) fc_serve_requests_header(f->requests = t);
+  f->kind[f->folder.n - 1] = kind;
+  if (kind == REQUESTS) return fc_rows_new(&f->requests, t, threads > 1 ? threads - 1 : 0);
   if (kind == TIMELINE) fc_serve_timeline_header(f->timeline = t);
   if (kind == CLUSTER) fc_serve_cluster_header(f->cluster = t);
   return FC_OK;
@@ -58,12 +57,10 @@ fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, const fc
     free(copy);
     return FC_E_NOMEM;
   }
-  f->folder = memcpy(copy, folder, size);
-  f->why = why;
-  fc_folder_explain(why, folder, "");
-  fc_status status = fc_folder_make(folder, &f->made);
+  f->path = memcpy(copy, folder, size);
+  fc_status status = fc_folder_open(&f->folder, f->path, why);
   for (int kind = LATENCY; kind < TABLES && status == FC_OK; kind++)
-    if (is_wanted(kind, def)) status = add_table(f, kind);
+    if (is_wanted(kind, def)) status = add_table(f, kind, def->threads);
   if (status == FC_OK) {
     *out = f;
     return FC_OK;
@@ -75,7 +72,7 @@ fc_status fc_serve_files_open(fc_serve_files **out, const char *folder, const fc
 }
 
 void fc_serve_files_request(fc_serve_files *f, const fc_serve_def *def, const fc_cluster_record *record) {
-  if (f->requests) fc_serve_requests_row(f->requests, def, record);
+  if (f->requests) fc_rows_add(f->requests, def, record);
 }
 
 void fc_serve_files_stretch(fc_serve_files *f, const fc_replica_stretch *stretch) {
@@ -88,21 +85,16 @@ void fc_serve_files_sample(fc_serve_files *f, const fc_cluster_sample *sample) {
 
 void fc_serve_files_abandon(fc_serve_files *f) {
   if (!f) return;
-  for (size_t i = 0; i < f->n; i++) fc_file_abandon(f->t[i].file);
-  fc_file_abandon(f->manifest.file);
-  fc_folder_remove(f->folder, f->made);
-  free(f->folder);
+  (void)fc_rows_end(f->requests);
+  fc_folder_abandon(&f->folder);
+  free(f->path);
   free(f);
 }
 
 /* --- the manifest --- */
 
 static void add_head(fc_text *out, const fc_serve_answer *a, const fc_report_options *o) {
-  fc_text_add(out, FC_MANIFEST_TITLE);
-  fc_report_manifest_pair(out, "fleetcast", o->version);
-  fc_report_manifest_pair(out, "command", o->command);
-  fc_report_manifest_pair(out, "serve", a->def->name);
-  fc_report_manifest_pair(out, "question", a->def->question);
+  fc_report_manifest_begin(out, o, "serve", a->def->name, a->def->question);
   fc_report_manifest_asked(out, o);
   if (a->view) fc_report_manifest_engine(out, "engine", a->view);
   if (a->prefill_view) fc_report_manifest_engine(out, "prefill_engine", a->prefill_view);
@@ -114,59 +106,40 @@ static void add_head(fc_text *out, const fc_serve_answer *a, const fc_report_opt
                  a->trace_info.requests, a->trace_info.malformed, a->trace_info.out_of_order);
 }
 
-static fc_status write_manifest(fc_serve_files *f, const fc_serve_answer *a, const fc_input *input,
-                                const fc_report_options *options) {
-  fc_text text = {0};
-  add_head(&text, a, options);
-  fc_folder_explain(f->why, f->folder, FC_FOLDER_MANIFEST);
-  fc_status status = fc_report_manifest_files(&text, input, options, f->t, f->n);
-  if (status == FC_OK) status = fc_table_open(&f->manifest, f->folder, FC_FOLDER_MANIFEST);
-  if (status == FC_OK) {
-    fc_file_write(f->manifest.file, text.bytes, text.length);
-    status = fc_table_sync(&f->manifest);
+/* --- all of it --- */
+
+static fc_status prepare(fc_serve_files *f, const fc_serve_answer *a) {
+  fc_folder *folder = &f->folder;
+  fc_status status = fc_rows_end(f->requests);
+  f->requests = NULL;
+  for (size_t i = 0; i < folder->n; i++) {
+    table *t = &folder->t[i];
+    if (f->kind[i] == LATENCY) fc_serve_latency_table(t, a);
+    if (f->kind[i] == SUMMARY) fc_serve_summary_table(t, a);
+    if (f->kind[i] == REPLICAS) fc_serve_replicas_table(t, a);
+    if (f->kind[i] == BREAKDOWN) fc_serve_breakdown_table(t, a);
   }
-  int kept = errno;
-  fc_text_fini(&text);
-  errno = kept;
+  for (size_t i = 0; status == FC_OK && i < folder->n; i++) status = fc_folder_sync(folder, &folder->t[i]);
   return status;
 }
 
-/* --- all of it --- */
-
-static fc_status prepare(fc_serve_files *f, const fc_serve_answer *a, const fc_input *input,
-                         const fc_report_options *options) {
-  for (size_t i = 0; i < f->n; i++) {
-    if (f->kind[i] == LATENCY) fc_serve_latency_table(&f->t[i], a);
-    if (f->kind[i] == SUMMARY) fc_serve_summary_table(&f->t[i], a);
-    if (f->kind[i] == REPLICAS) fc_serve_replicas_table(&f->t[i], a);
-    if (f->kind[i] == BREAKDOWN) fc_serve_breakdown_table(&f->t[i], a);
-  }
-  for (size_t i = 0; i < f->n; i++) {
-    if (f->t[i].not_finite) {
-      (void)snprintf(f->why, FC_REPORT_WHY, "INV-9: a number of %s is not finite", f->t[i].name);
-      return FC_E_LAW;
-    }
-    fc_folder_explain(f->why, f->folder, f->t[i].name);
-    fc_status status = fc_table_sync(&f->t[i]);
-    if (status != FC_OK) return status;
-  }
-  if (options->cancel && *options->cancel) return FC_E_CANCELLED;
-  return write_manifest(f, a, input, options);
+static void release(fc_serve_files *f) {
+  int kept = errno;
+  free(f->path);
+  free(f);
+  errno = kept;
 }
 
 fc_status fc_serve_files_commit(fc_serve_files *f, const fc_serve_answer *answer, const fc_input *input,
                                 const fc_report_options *options) {
-  fc_status status = prepare(f, answer, input, options);
-  if (status == FC_OK) status = fc_folder_no_manifest(f->folder, f->why);
-  for (size_t i = 0; status == FC_OK && i < f->n; i++) status = fc_folder_commit(&f->t[i], f->folder, f->why);
-  if (status == FC_OK) status = fc_folder_commit(&f->manifest, f->folder, f->why);
+  fc_status status = prepare(f, answer);
   if (status == FC_OK) {
-    f->made = 0;
-    *f->why = '\0';
+    fc_text head = {0};
+    add_head(&head, answer, options);
+    status = fc_folder_commit(&f->folder, &head, input, options);
   }
-  int kept = errno;
-  fc_serve_files_abandon(f);
-  errno = kept;
+  status = fc_folder_end(&f->folder, status);
+  release(f);
   return status;
 }
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -88,45 +87,26 @@ static void counts_table(table *t, const fc_train_plan_answer *a) {
 
 /* --- the folder --- */
 
-enum { PLANS, COUNTS, FRONT_SVG, TABLES };
-
-static fc_status manifest(table *t, const table *tables, const char *folder, const fc_train_plan_answer *a,
-                          const fc_input *input, const fc_report_options *o) {
+static fc_text head(const fc_train_plan_answer *a, const fc_report_options *o) {
   fc_text text = {0};
-  fc_text_add(&text, FC_MANIFEST_TITLE);
-  fc_report_manifest_pair(&text, "fleetcast", o->version);
-  fc_report_manifest_pair(&text, "command", o->command);
-  fc_report_manifest_pair(&text, "train_plan", a->def->name);
-  fc_report_manifest_pair(&text, "question", a->def->question);
+  fc_report_manifest_begin(&text, o, "train_plan", a->def->name, a->def->question);
   fc_report_manifest_asked(&text, o);
   fc_report_manifest_pair(&text, "answer", a->result->answer);
-  fc_status status = fc_report_manifest_files(&text, input, o, tables, TABLES);
-  if (status == FC_OK) status = fc_table_open(t, folder, FC_FOLDER_MANIFEST);
-  if (status == FC_OK) {
-    fc_file_write(t->file, text.bytes, text.length);
-    status = fc_table_sync(t);
-  }
-  int kept = errno;
-  fc_text_fini(&text);
-  errno = kept;
-  return status;
+  return text;
 }
 
-static fc_status prepare(table *t, const char *folder, const fc_train_plan_answer *a, char *why) {
-  static const char *const names[TABLES] = {
-      [PLANS] = "plans.csv", [COUNTS] = "counts.csv", [FRONT_SVG] = "front.svg"};
-  static void (*const fill[TABLES])(table *, const fc_train_plan_answer *) = {
-      [PLANS] = plans_table, [COUNTS] = counts_table, [FRONT_SVG] = fc_train_plan_front_svg};
-  for (int i = 0; i < TABLES; i++) {
-    fc_folder_explain(why, folder, names[i]);
-    fc_status status = fc_table_open(&t[i], folder, names[i]);
+static fc_status prepare(fc_folder *f, const fc_train_plan_answer *a) {
+  static const struct {
+    const char *name;
+    void (*fill)(table *, const fc_train_plan_answer *);
+  } files[] = {
+      {"plans.csv", plans_table}, {"counts.csv", counts_table}, {"front.svg", fc_train_plan_front_svg}};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    table *t;
+    fc_status status = fc_folder_add(f, files[i].name, &t);
     if (status != FC_OK) return status;
-    fill[i](&t[i], a);
-    if (t[i].not_finite) {
-      (void)snprintf(why, FC_REPORT_WHY, "INV-9: a number of %s is not finite", names[i]);
-      return FC_E_LAW;
-    }
-    status = fc_table_sync(&t[i]);
+    files[i].fill(t, a);
+    status = fc_folder_sync(f, t);
     if (status != FC_OK) return status;
   }
   return FC_OK;
@@ -134,25 +114,12 @@ static fc_status prepare(table *t, const char *folder, const fc_train_plan_answe
 
 fc_status fc_report_train_plan_write(const char *folder, const fc_train_plan_answer *a, const fc_input *input,
                                      const fc_report_options *options, char *why) {
-  table t[TABLES + 1] = {0};
-  size_t made = 0;
-  fc_folder_explain(why, folder, "");
-  fc_status status = fc_folder_make(folder, &made);
-  if (status == FC_OK) status = prepare(t, folder, a, why);
-  if (status == FC_OK && options->cancel && *options->cancel) status = FC_E_CANCELLED;
+  fc_folder f;
+  fc_status status = fc_folder_open(&f, folder, why);
+  if (status == FC_OK) status = prepare(&f, a);
   if (status == FC_OK) {
-    fc_folder_explain(why, folder, FC_FOLDER_MANIFEST);
-    status = manifest(&t[TABLES], t, folder, a, input, options);
+    fc_text text = head(a, options);
+    status = fc_folder_commit(&f, &text, input, options);
   }
-  if (status == FC_OK) status = fc_folder_no_manifest(folder, why);
-  for (int i = 0; i <= TABLES && status == FC_OK; i++) status = fc_folder_commit(&t[i], folder, why);
-  int kept = errno;
-  if (status != FC_OK) {
-    for (int i = 0; i <= TABLES; i++) fc_file_abandon(t[i].file);
-    fc_folder_remove(folder, made);
-  } else {
-    *why = '\0';
-  }
-  errno = kept;
-  return status;
+  return fc_folder_end(&f, status);
 }

@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fleetcast/report/write.h>
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "folder.h"
 #include "manifest.h"
 #include "table.h"
@@ -34,56 +28,24 @@ static fc_status fill(table t[TABLES], const fc_fleet_result *result, const fc_r
 }
 
 /* Opens, fills and syncs everything, all under temporary names. */
-static fc_status prepare(table t[TABLES], table *manifest, const char *folder, const fc_fleet_result *result,
-                         const fc_input *input, const fc_report_options *options, char *why) {
-  for (int i = 0; i < TABLES; i++) {
-    fc_folder_explain(why, folder, names[i]);
-    fc_status status = fc_table_open(&t[i], folder, names[i]);
-    if (status) return status;
-  }
-  fc_status status = fill(t, result, options, why);
-  if (status) return status;
-  for (int i = 0; i < TABLES; i++) {
-    if (t[i].not_finite) {
-      (void)snprintf(why, FC_REPORT_WHY, "INV-9: a number of %s is not finite", names[i]);
-      return FC_E_LAW;
-    }
-    fc_folder_explain(why, folder, names[i]);
-    status = fc_table_sync(&t[i]);
-    if (status) return status;
-  }
-  fc_folder_explain(why, folder, FC_FOLDER_MANIFEST);
-  fc_text text = {0};
-  status = fc_report_manifest(&text, result, input, options, t, TABLES);
-  if (!status) status = fc_table_open(manifest, folder, FC_FOLDER_MANIFEST);
-  if (!status) {
-    fc_file_write(manifest->file, text.bytes, text.length);
-    status = fc_table_sync(manifest);
-  }
-  int kept = errno;
-  fc_text_fini(&text);
-  errno = kept;
+static fc_status prepare(fc_folder *f, const fc_fleet_result *result, const fc_report_options *options) {
+  fc_status status = FC_OK;
+  table *t;
+  for (size_t i = 0; status == FC_OK && i < TABLES; i++) status = fc_folder_add(f, names[i], &t);
+  if (status == FC_OK) status = fill(f->t, result, options, f->why);
+  for (size_t i = 0; status == FC_OK && i < TABLES; i++) status = fc_folder_sync(f, &f->t[i]);
   return status;
 }
 
 fc_status fc_report_write(const char *folder, const fc_fleet_result *result, const fc_input *input,
                           const fc_report_options *options, char *why) {
-  table t[TABLES] = {0}, manifest = {0};
-  size_t made;
-  fc_folder_explain(why, folder, "");
-  fc_status status = fc_folder_make(folder, &made);
-  if (status) return status;
-  status = prepare(t, &manifest, folder, result, input, options, why);
-  if (!status) status = fc_folder_no_manifest(folder, why);
-  for (int i = 0; !status && i < TABLES; i++) status = fc_folder_commit(&t[i], folder, why);
-  if (!status) status = fc_folder_commit(&manifest, folder, why);
-  int kept = errno;
-  for (int i = 0; i < TABLES; i++) fc_file_abandon(t[i].file);
-  fc_file_abandon(manifest.file);
-  if (status)
-    fc_folder_remove(folder, made);
-  else
-    *why = '\0';
-  errno = kept;
-  return status;
+  fc_folder f;
+  fc_status status = fc_folder_open(&f, folder, why);
+  if (status == FC_OK) status = prepare(&f, result, options);
+  if (status == FC_OK) {
+    fc_text head = {0};
+    fc_report_manifest_fleet(&head, result, options);
+    status = fc_folder_commit(&f, &head, input, options);
+  }
+  return fc_folder_end(&f, status);
 }

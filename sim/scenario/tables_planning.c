@@ -6,6 +6,7 @@
 
 #include "input.h"
 #include "reader.h"
+#include "tables_file.h"
 #include "tables_plan.h"
 #include "tables_serve.h"
 
@@ -23,26 +24,9 @@ static const char *device_of(const void *object) {
 }
 
 static const fc_field device_fields[] = {
-    {.key = "device",
-     .kind = FC_FIELD_REF,
-     .offset = FC_NOWHERE,
-     .refers = FC_INPUT_DEVICE,
-     .required = true,
-     .name_of = device_of,
-     .help = "The device."},
-    {.key = "profile",
-     .kind = FC_FIELD_REF,
-     AT(profile),
-     .refers = FC_INPUT_PROFILE,
-     .help = "How its kernels perform; default the profile named like the device."},
-    {.key = "price",
-     .kind = FC_FIELD_NUMBER,
-     AT(price_usd_per_s),
-     .dim = DIM_USD_PER_S,
-     .min = 1e-9,
-     .max = 1,
-     .example = "2 USD/h",
-     .help = "Of one device; absent: the device's market price."},
+    FC_KEY_DEVICE(true, device_of, "The device."),
+    FC_KEY_PROFILE,
+    FC_KEY_PRICE,
     {.key = "instance",
      .kind = FC_FIELD_COUNT,
      AT(devices_max),
@@ -233,6 +217,12 @@ static const fc_field search_fields[] = {
      .max_items = CHOICES_MAX,
      .example = "2048",
      .help = "Token budgets of an iteration to try; absent: 2,048 and 8,192."},
+    {.key = "disaggregation",
+     .kind = FC_FIELD_BOOL,
+     AT(apart),
+     .def = "true",
+     .example = "false",
+     .help = "Deployments too whose prompts and decoding are on instances of their own."},
 };
 static const fc_schema searching = {
     "search", "How hard is looked.", sizeof(fc_plan_search), FC_COUNT_OF(search_fields), search_fields, NULL};
@@ -243,25 +233,10 @@ static const fc_schema searching = {
 #define AT(member) .offset = offsetof(fc_plan_def, member)
 
 static const fc_field fields[] = {
-    {.key = "name",
-     .kind = FC_FIELD_TEXT,
-     AT(name),
-     .help = "Short name; default the file's name without .yaml."},
-    {.key = "question", .kind = FC_FIELD_TEXT, AT(question), .help = "The question that the file asks."},
-    {.key = "seed",
-     .kind = FC_FIELD_COUNT,
-     AT(seed),
-     .min = 0,
-     .max = 9007199254740992.0,
-     .def = "1",
-     .example = "1",
-     .help = "Seed of all random numbers."},
-    {.key = "model",
-     .kind = FC_FIELD_REF,
-     AT(model),
-     .refers = FC_INPUT_MODEL,
-     .required = true,
-     .help = "The model that is served."},
+    FC_KEY_FILE_NAME,
+    FC_KEY_QUESTION,
+    FC_KEY_SEED("Seed of all random numbers."),
+    FC_KEY_MODEL("The model that is served."),
     {.key = "engine",
      .kind = FC_FIELD_ENUM,
      AT(engine),
@@ -312,10 +287,7 @@ static const fc_field fields[] = {
      .example = "64",
      .help = "Devices of the deployment at most; absent: any number."},
     {.key = "search", .kind = FC_FIELD_STRUCT, AT(search), .sub = &searching, .help = "How hard is looked."},
-    {.key = "date",
-     .kind = FC_FIELD_DATE,
-     AT(date),
-     .help = "Of market prices; absent: the latest that is known."},
+    FC_KEY_MARKET_DATE,
 };
 
 static void check(fc_reader *r, void *object, const fc_node *map) {

@@ -5,6 +5,7 @@
 #include <fleetcast/serve/capacity.h>
 
 #include "input.h"
+#include "tables_file.h"
 #include "tables_plan.h"
 #include "tables_serve.h"
 
@@ -346,37 +347,12 @@ static const char *serve_device(const void *object) {
 }
 
 static const fc_field fields[] = {
-    {.key = "name",
-     .kind = FC_FIELD_TEXT,
-     AT(name),
-     .help = "Short name; default the file's name without .yaml."},
-    {.key = "question", .kind = FC_FIELD_TEXT, AT(question), .help = "The question that the file asks."},
-    {.key = "seed",
-     .kind = FC_FIELD_COUNT,
-     AT(seed),
-     .min = 0,
-     .max = 9007199254740992.0,
-     .def = "1",
-     .example = "1",
-     .help = "Seed of all random numbers."},
-    {.key = "model",
-     .kind = FC_FIELD_REF,
-     AT(model),
-     .refers = FC_INPUT_MODEL,
-     .required = true,
-     .help = "The model that is served."},
-    {.key = "device",
-     .kind = FC_FIELD_REF,
-     .offset = FC_NOWHERE,
-     .refers = FC_INPUT_DEVICE,
-     .required = true,
-     .name_of = serve_device,
-     .help = "The device that it is served on."},
-    {.key = "profile",
-     .kind = FC_FIELD_REF,
-     AT(profile),
-     .refers = FC_INPUT_PROFILE,
-     .help = "How its kernels perform; default the profile named like the device."},
+    FC_KEY_FILE_NAME,
+    FC_KEY_QUESTION,
+    FC_KEY_SEED("Seed of all random numbers."),
+    FC_KEY_MODEL("The model that is served."),
+    FC_KEY_DEVICE(true, serve_device, "The device that it is served on."),
+    FC_KEY_PROFILE,
     {.key = "plan",
      .kind = FC_FIELD_STRUCT,
      AT(plan),

@@ -6,6 +6,7 @@
 
 #include "input.h"
 #include "reader.h"
+#include "tables_file.h"
 #include "tables_plan.h"
 #include "tables_serve.h"
 
@@ -48,26 +49,9 @@ static const char *device_of(const void *object) {
 }
 
 static const fc_field device_fields[] = {
-    {.key = "device",
-     .kind = FC_FIELD_REF,
-     .offset = FC_NOWHERE,
-     .refers = FC_INPUT_DEVICE,
-     .required = true,
-     .name_of = device_of,
-     .help = "The device."},
-    {.key = "profile",
-     .kind = FC_FIELD_REF,
-     AT(profile),
-     .refers = FC_INPUT_PROFILE,
-     .help = "How its kernels perform; default the profile named like the device."},
-    {.key = "price",
-     .kind = FC_FIELD_NUMBER,
-     AT(price_usd_per_s),
-     .dim = DIM_USD_PER_S,
-     .min = 1e-9,
-     .max = 1,
-     .example = "2 USD/h",
-     .help = "Of one device; absent: the device's market price."},
+    FC_KEY_DEVICE(true, device_of, "The device."),
+    FC_KEY_PROFILE,
+    FC_KEY_PRICE,
     {.key = "counts",
      .kind = FC_FIELD_NUMBERS,
      AT(counts),
@@ -264,25 +248,10 @@ static const fc_schema limits = {"limits of training",
 #define AT(member) .offset = offsetof(fc_train_plan_def, member)
 
 static const fc_field fields[] = {
-    {.key = "name",
-     .kind = FC_FIELD_TEXT,
-     AT(name),
-     .help = "Short name; default the file's name without .yaml."},
-    {.key = "question", .kind = FC_FIELD_TEXT, AT(question), .help = "The question that the file asks."},
-    {.key = "seed",
-     .kind = FC_FIELD_COUNT,
-     AT(seed),
-     .min = 0,
-     .max = 9007199254740992.0,
-     .def = "1",
-     .example = "1",
-     .help = "For the manifest: nothing is drawn."},
-    {.key = "model",
-     .kind = FC_FIELD_REF,
-     AT(model),
-     .refers = FC_INPUT_MODEL,
-     .required = true,
-     .help = "The model that is trained."},
+    FC_KEY_FILE_NAME,
+    FC_KEY_QUESTION,
+    FC_KEY_SEED("For the manifest: nothing is drawn."),
+    FC_KEY_MODEL("The model that is trained."),
     {.key = "devices",
      .kind = FC_FIELD_LIST,
      AT(devices),
@@ -350,10 +319,7 @@ static const fc_field fields[] = {
      .def = "5 %",
      .example = "5 %",
      .help = "That the graph of a schedule may be faster than its closed form; 1: all graphs are played."},
-    {.key = "date",
-     .kind = FC_FIELD_DATE,
-     AT(date),
-     .help = "Of market prices; absent: the latest that is known."},
+    FC_KEY_MARKET_DATE,
 };
 
 const fc_schema fc_schema_train_search = {"train_plan",

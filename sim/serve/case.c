@@ -41,6 +41,17 @@ static bool is_fp8_trt(const fc_serve_case *c, const fc_model *model, const fc_d
          strcmp(c->gemm, "fp8") == 0;
 }
 
+/* Since 3 April 2026 (Kimi-K2.5: 20th) the scripts of MiniMax and of Kimi in FP4 for vLLM on Blackwell ask
+ * for what those of gpt-oss always did: --max-cudagraph-capture-size 2048; and for --max-num-batched-tokens
+ * of two prompts. */
+static bool is_late_vllm(const fc_serve_case *c, const fc_model *model, const fc_device *device) {
+  if (strcmp(c->engine, "vllm") != 0 || !is_blackwell(device) || !c->date) return false;
+  if (model->attention.kind == FC_ATTENTION_MLA)
+    return strcmp(c->gemm, "nvfp4") == 0 && strcmp(c->date, "2026-04-20") >= 0;
+  return model->attention.qk_norm &&
+         strcmp(c->date, strcmp(c->gemm, "fp8") == 0 ? "2026-04-03" : "2026-04-08") >= 0;
+}
+
 /* enable_piecewise_cuda_graph */
 static bool captures_prompts(const fc_serve_case *c, const fc_model *model, const fc_device *device) {
   if (is_fp8_trt(c, model, device)) return c->concurrency >= 64;
@@ -51,6 +62,7 @@ static void recipe_of(fc_serve_policy *p, const fc_serve_case *c, const fc_model
                       const fc_device *device) {
   bool blackwell = is_blackwell(device);
   p->token_budget = TOKEN_BUDGET;
+  if (is_late_vllm(c, model, device)) p->token_budget = (int64_t)(2 * c->input_tokens);
   if (strcmp(c->engine, "sglang") == 0) {
     p->token_budget = blackwell ? 16384 : 32768; /* chunked-prefill-size */
     if (blackwell && c->decode.attention_dp == 1)
@@ -72,6 +84,17 @@ typedef struct {
   fc_step_table *steps;
   fc_replica_def def;
 } instance;
+
+/* The public cases list vLLM runs of {tp: 2, ep: 2} on two devices as tp 2, attention_dp 2, ep 4. */
+static fc_case_side side_of(const fc_case_side *side, const fc_serve_case *c) {
+  fc_case_side s = *side;
+  bool twice = c->date && *c->date && strcmp(c->engine, "vllm") == 0 && s.tp > 1 && s.attention_dp == s.tp &&
+               s.moe_ep == s.tp * s.tp;
+  if (!twice) return s;
+  s.attention_dp = 1;
+  s.moe_ep = s.tp;
+  return s;
+}
 
 static fc_status plan_of(fc_serve_plan *out, const fc_case_side *side, const fc_engine *e,
                          const fc_model *model, char *why) {
@@ -99,7 +122,8 @@ static void memory_of(fc_serve_plan *stored, const fc_serve_view *view, const fc
 static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side *side,
                       const fc_serve_view *view, const fc_model *model, double clients, char *why) {
   *out = (instance){0};
-  fc_status status = plan_of(&out->plan, side, &view->engine, model, why);
+  fc_case_side as_run = side_of(side, c);
+  fc_status status = plan_of(&out->plan, &as_run, &view->engine, model, why);
   if (status) return status;
   const fc_device *device = view->profile->device;
   double groups = (double)(out->plan.attention_dp * fc_serve_stages(&out->plan)),
@@ -263,6 +287,9 @@ fc_status fc_serve_case_predict(fc_case_answer *out, const fc_serve_case *c, con
   const char *kv = is_blackwell(profile->device) || strcmp(c->engine, "trtllm") == 0 ? "fp8" : "bf16";
   fc_serve_formats(&engine, c->gemm, c->experts, kv, model, profile->device);
   if (captures_prompts(c, model, profile->device)) engine.eager_layer_s = 0;
+  if (strcmp(c->engine, "vllm") == 0 &&
+      (model->weights == FC_DTYPE_FP4 || is_late_vllm(c, model, profile->device)))
+    engine.graph_tokens = 2048;
   fc_serve_view *view = malloc(sizeof *view); /* large */
   if (!view) return FC_E_NOMEM;
   fc_status status = fc_serve_view_make(view, &engine, model, profile, true);

@@ -263,6 +263,7 @@ static void fini(fc_cluster *c) {
   free(c->serving);
   free(c->outstanding);
   free(c->slo_ns);
+  free(c->gaps);
   free(c->steps.node);
   free(c->life.node);
   for (int k = 0; k < FC_LENGTHS_MAX; k++) free(c->load[k].node);
@@ -288,6 +289,7 @@ fc_status fc_cluster_run(fc_cluster_result *out, const fc_cluster_def *def, cons
   if (c.status == FC_OK) c.status = make_replicas(&c);
   if (c.status == FC_OK) {
     start(&c);
+    fc_gaps_offer(&c);
     if (fc_runs_free(&c))
       fc_run_free(&c);
     else

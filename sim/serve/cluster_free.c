@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Routes that look at no replica, requests that no other brings: replicas run apart, in threads.  The stream
- * is drawn by one thread, a window at a time, while others run the window before; their ends are then counted
- * in order of time, as if there had been one clock. */
+/* Routes that look at no replica, requests that no other brings: replicas run apart, in threads.  While
+ * others run a window of the stream, the caller's thread counts the ends of the window before, in order of
+ * time as if there had been one clock, and then draws the next. */
 #include "cluster_private.h"
 
 #include <pthread.h>
@@ -36,14 +36,21 @@ typedef struct {
   char why[WHY];
 } ends;
 
+/* Of a window that runs, or is counted. */
+typedef struct {
+  window w;
+  ends *of; /* by node */
+} turn;
+
+enum { TURNS = 3 }; /* drawn, running, counted */
+
 typedef struct {
   fc_cluster *c;
   uint32_t size; /* of a window */
-  window a, b;
-  ends *of;     /* by node */
-  fc_race race; /* of their first ends */
+  turn turn[TURNS];
+  fc_race race; /* of the first ends of the turn that is counted */
   fc_time egress;
-  const window *running;
+  turn *running;
   atomic_uint next; /* node to run */
   pthread_mutex_t lock;
   pthread_cond_t start, finish;
@@ -115,11 +122,14 @@ static void keep_end(void *context, const fc_replica_record *r) {
   e->record[e->n++] = *r;
 }
 
-static void run_node(crew *p, const window *w, uint32_t number) {
-  ends *e = &p->of[number];
+static void run_node(crew *p, turn *t, uint32_t number) {
+  const window *w = &t->w;
+  ends *e = &t->of[number];
   fc_replica *r = p->c->node[number].replica;
   fc_status status = FC_OK;
   e->n = e->read = 0;
+  r->def.context = e;
+  r->why = e->why;
   for (uint32_t i = w->first[number]; i != NONE && status == FC_OK; i = w->item[i].next) {
     fc_request q = w->item[i].request;
     q.block = w->block ? w->block + w->item[i].block_at : NULL;
@@ -155,20 +165,16 @@ static void *hand(void *context) {
 
 /* --- counting --- */
 
-static void set_first(crew *p, uint32_t number) {
-  const ends *e = &p->of[number];
-  fc_race_set(&p->race, number, e->read < e->n ? e->record[e->read].finish - p->egress : FC_TIME_MAX);
+static void set_first(crew *p, const turn *t, uint32_t number) {
+  const ends *e = &t->of[number];
+  const fc_replica_record *r = e->read < e->n ? &e->record[e->read] : NULL;
+  fc_race_set(&p->race, number, r ? r->finish - r->front - p->egress : FC_TIME_MAX);
 }
 
-static void count(crew *p, const window *w) {
+static void count(crew *p, turn *t) {
   fc_cluster *c = p->c;
-  for (uint32_t i = 0; i < c->n; i++) {
-    if (p->of[i].status != FC_OK && c->status == FC_OK) {
-      c->status = p->of[i].status;
-      if (c->why) memcpy(c->why, p->of[i].why, WHY);
-    }
-    set_first(p, i);
-  }
+  const window *w = &t->w;
+  for (uint32_t i = 0; i < c->n; i++) set_first(p, t, i);
   for (uint32_t k = 0; c->status == FC_OK;) {
     fc_time arrival = k < w->n ? w->item[k].request.arrival : FC_TIME_MAX;
     fc_entry first = fc_race_first(&p->race);
@@ -181,37 +187,52 @@ static void count(crew *p, const window *w) {
     } else {
       uint32_t i = fc_entry_number(first);
       c->now = first.value;
-      fc_count_end(c, &c->node[i], &p->of[i].record[p->of[i].read++]);
-      set_first(p, i);
+      fc_count_end(c, &c->node[i], &t->of[i].record[t->of[i].read++]);
+      set_first(p, t, i);
     }
   }
 }
 
 /* --- the run --- */
 
-static void windows(crew *p, int hands) {
-  window *w = &p->a, *next = &p->b;
-  pull(p, w);
-  while (p->c->status == FC_OK) {
-    (void)pthread_mutex_lock(&p->lock);
-    p->running = w;
-    atomic_store(&p->next, 0U);
-    p->busy = hands;
-    p->generation++;
-    (void)pthread_cond_broadcast(&p->start);
-    (void)pthread_mutex_unlock(&p->lock);
-    bool last = w->until == FC_TIME_MAX;
-    if (!last) pull(p, next);
-    lend_a_hand(p);
-    (void)pthread_mutex_lock(&p->lock);
-    while (p->busy > 0) (void)pthread_cond_wait(&p->finish, &p->lock);
-    (void)pthread_mutex_unlock(&p->lock);
-    if (p->c->status == FC_OK) count(p, w);
-    if (last) return;
-    window *done = w;
-    w = next;
-    next = done;
+static void begin(crew *p, turn *t, int hands) {
+  (void)pthread_mutex_lock(&p->lock);
+  p->running = t;
+  atomic_store(&p->next, 0U);
+  p->busy = hands;
+  p->generation++;
+  (void)pthread_cond_broadcast(&p->start);
+  (void)pthread_mutex_unlock(&p->lock);
+}
+
+static void end(crew *p, const turn *t) {
+  fc_cluster *c = p->c;
+  lend_a_hand(p);
+  (void)pthread_mutex_lock(&p->lock);
+  while (p->busy > 0) (void)pthread_cond_wait(&p->finish, &p->lock);
+  (void)pthread_mutex_unlock(&p->lock);
+  for (uint32_t i = 0; i < c->n && c->status == FC_OK; i++) {
+    c->status = t->of[i].status;
+    if (c->status != FC_OK && c->why) memcpy(c->why, t->of[i].why, WHY);
   }
+}
+
+static void windows(crew *p, int hands) {
+  fc_cluster *c = p->c;
+  turn *before = NULL, *t = &p->turn[0];
+  pull(p, &t->w);
+  for (int next = 1; c->status == FC_OK; next = (next + 1) % TURNS) {
+    bool last = t->w.until == FC_TIME_MAX;
+    begin(p, t, hands);
+    if (before) count(p, before);
+    if (!last) pull(p, &p->turn[next].w);
+    end(p, t);
+    fc_gaps_keep(c);
+    before = t;
+    if (last) break;
+    t = &p->turn[next];
+  }
+  if (c->status == FC_OK) count(p, before);
 }
 
 static fc_status window_init(window *w, const crew *p) {
@@ -232,28 +253,27 @@ static fc_status crew_init(crew *p, fc_cluster *c) {
   uint64_t size = (uint64_t)c->n * A_NODE;
   p->size = (uint32_t)(size < LEAST ? LEAST : size > MOST ? MOST : size);
   p->egress = fc_time_from_s(c->def.replica.egress_s);
-  p->of = calloc(c->n, sizeof *p->of);
-  if (!p->of) return FC_E_NOMEM;
-  for (uint32_t i = 0; i < c->n; i++) {
-    fc_replica *r = c->node[i].replica;
-    r->def.record = keep_end;
-    r->def.context = &p->of[i];
-    r->why = p->of[i].why;
-  }
+  for (uint32_t i = 0; i < c->n; i++) c->node[i].replica->def.record = keep_end;
   fc_status status = fc_race_init(&p->race, c->n);
-  if (status == FC_OK) status = window_init(&p->a, p);
-  return status == FC_OK ? window_init(&p->b, p) : status;
+  for (int k = 0; k < TURNS && status == FC_OK; k++) {
+    p->turn[k].of = calloc(c->n, sizeof *p->turn[k].of);
+    status = p->turn[k].of ? window_init(&p->turn[k].w, p) : FC_E_NOMEM;
+  }
+  if (status == FC_OK && c->def.gaps) {
+    c->gaps = calloc(1, sizeof *c->gaps);
+    if (!c->gaps) status = FC_E_NOMEM;
+  }
+  return status;
 }
 
 static void crew_fini(crew *p) {
-  for (uint32_t i = 0; p->of && i < p->c->n; i++) {
-    free(p->of[i].record);
-    p->c->node[i].replica->why = p->c->why;
+  for (uint32_t i = 0; i < p->c->n; i++) p->c->node[i].replica->why = p->c->why;
+  for (int k = 0; k < TURNS; k++) {
+    for (uint32_t i = 0; p->turn[k].of && i < p->c->n; i++) free(p->turn[k].of[i].record);
+    free(p->turn[k].of);
+    window_fini(&p->turn[k].w);
   }
-  free(p->of);
   free(p->race.node);
-  window_fini(&p->a);
-  window_fini(&p->b);
 }
 
 void fc_run_free(fc_cluster *c) {

@@ -80,6 +80,7 @@ typedef struct fc_cluster {
   fc_time counted;
   fc_time load_ns;
 
+  fc_digest *gaps;          /* replicas apart: as of the last window that ran, where def.gaps is asked for */
   double mean_in, mean_out; /* sums over those done, FC_ROUTE_LEAST_WORK */
   int64_t mean_ns;          /* of a request's output */
   uint64_t idle_controls;   /* without a request moving on, for the livelock detector */
@@ -167,6 +168,10 @@ void fc_run_free(fc_cluster *c);
 
 /* --- results (cluster_result.c) --- */
 
+/* Fills def.gaps. */
+void fc_gaps_offer(fc_cluster *c);
+/* Sums them as of now, while no replica runs. */
+void fc_gaps_keep(fc_cluster *c);
 fc_status fc_cluster_collect(fc_cluster *c);
 
 #endif

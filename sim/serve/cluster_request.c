@@ -109,7 +109,9 @@ static void give(fc_cluster *c, const fc_request *q, uint32_t attempt) {
   fc_node_refresh(c, node);
 }
 
-static void tell(fc_cluster *c, const fc_cluster_record *r) {
+static void tell(fc_cluster *c, fc_cluster_record *r) {
+  r->come = c->out->in;
+  r->under_way = fc_in_flight(c) + 1;
   if (c->def.record) c->def.record(c->def.context, r);
   if (c->source->done) c->source->done(c->source->context, r->request.number, r->request.finish);
 }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "replica_private.h"
 
@@ -153,6 +154,30 @@ static fc_status fill_devices(const fc_cluster *c) {
                   (uint64_t)(1e9 * o->total_device_s));
   return FC_OK;
 }
+
+/* --- gaps between tokens while the run goes on --- */
+
+static void gaps_of(const void *run, fc_digest *out) {
+  const fc_cluster *c = run;
+  if (c->gaps) {
+    *out = *c->gaps;
+    return;
+  }
+  memset(out, 0, sizeof *out);
+  for (uint32_t i = 0; i < c->n; i++) fc_digest_merge(out, &c->node[i].replica->result->itl);
+}
+
+void fc_gaps_offer(fc_cluster *c) {
+  if (c->def.gaps) *c->def.gaps = (fc_gaps){.run = c, .sum = gaps_of};
+}
+
+void fc_gaps_keep(fc_cluster *c) {
+  if (!c->gaps) return;
+  memset(c->gaps, 0, sizeof *c->gaps);
+  for (uint32_t i = 0; i < c->n; i++) fc_digest_merge(c->gaps, &c->node[i].replica->result->itl);
+}
+
+/* --- all of it --- */
 
 fc_status fc_cluster_collect(fc_cluster *c) {
   fc_cluster_result *o = c->out;

@@ -49,7 +49,8 @@ void fc_digest_merge(fc_digest *d, const fc_digest *other) {
   d->n += other->n;
   d->sum += other->sum;
   d->sum_squares += other->sum_squares;
-  for (size_t i = 0; i < FC_DIGEST_BUCKETS; i++) d->count[i] += other->count[i];
+  uint32_t last = fc_digest_bucket(other->max);
+  for (uint32_t i = fc_digest_bucket(other->min); i <= last; i++) d->count[i] += other->count[i];
 }
 
 double fc_digest_quantile(const fc_digest *d, double p) {

@@ -318,6 +318,12 @@ static fc_status pool_new(fc_replica ***out, fc_replica_def def, fc_replica_role
   return status;
 }
 
+static void gaps_of(const void *run, fc_digest *out) {
+  const pair *p = run;
+  memset(out, 0, sizeof *out);
+  for (size_t i = 0; i < p->n_decode; i++) fc_digest_merge(out, &p->decode[i]->result->itl);
+}
+
 static void pool_free(fc_replica **of, size_t n) {
   for (size_t i = 0; of && i < n; i++) fc_replica_free(of[i]);
   free(of);
@@ -341,6 +347,7 @@ fc_status fc_disagg_run(fc_disagg_result *out, const fc_disagg_def *def, const f
   if (p.status == FC_OK)
     for (size_t i = 0; i < p.n_prefill + p.n_decode; i++)
       (i < p.n_prefill ? p.prefill[i] : p.decode[i - p.n_prefill])->why = why;
+  if (def->gaps) *def->gaps = (fc_gaps){.run = &p, .sum = gaps_of};
   all_events(&p);
   fc_time start = FC_TIME_MAX, end = 0;
   if (p.status == FC_OK) {

@@ -495,11 +495,24 @@ void fc_record_of(const fc_slot *s, fc_time finish, fc_replica_record *out) {
                              .slo_class = s->slo_class};
 }
 
+/* Requests that were offered ahead of their time. */
+static int64_t to_come(const fc_replica *r) {
+  size_t low = 0, high = r->ring_n; /* the first that has not arrived yet */
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    if (r->ring[(r->ring_first + middle) % r->ring_capacity].arrival <= r->now.ns)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return (int64_t)(r->ring_n - low);
+}
+
 /* What its client waits for in front of the engine, beside ingress. */
 static fc_time front_of(const fc_replica *r) {
   const fc_replica_def *d = &r->def;
   if (!(d->front_request_s > 0) && !(d->steps_ahead > 0)) return 0;
-  double ns = 1e9 * d->front_request_s * (double)(r->running + r->waiting);
+  double ns = 1e9 * d->front_request_s * (double)(r->running + r->waiting - to_come(r));
   if (r->running > 1) ns += d->steps_ahead * r->pace_ns;
   return (fc_time)(ns + 0.5);
 }

@@ -192,13 +192,23 @@ static fc_status run_wave(queue *q) {
   return status;
 }
 
-/* Of a device; NULL: of all. */
-static double best_usd(const fc_search *s, const char *device) {
+/* Of a device; of those apart, or of the others. */
+static bool same_device(const fc_search_candidate *a, const fc_search_candidate *b) {
+  return strcmp(a->device, b->device) == 0;
+}
+
+static bool same_way(const fc_search_candidate *a, const fc_search_candidate *b) {
+  return !a->prefills == !b->prefills;
+}
+
+typedef bool (*likeness)(const fc_search_candidate *a, const fc_search_candidate *b);
+
+/* Of all that are like `a`; like NULL: of all. */
+static double best_usd(const fc_search *s, likeness like, const fc_search_candidate *a) {
   double best = (double)INFINITY;
   for (size_t i = 0; i < s->out->n; i++) {
     const fc_search_candidate *c = &s->out->candidate[i];
-    if (c->state == FC_SEARCH_MET && (!device || strcmp(device, c->device) == 0))
-      best = fmin(best, c->usd_per_mtok);
+    if (c->state == FC_SEARCH_MET && (!like || like(a, c))) best = fmin(best, c->usd_per_mtok);
   }
   return best;
 }
@@ -207,13 +217,15 @@ static bool hopeless(const queue *q, size_t at, double best) {
   return q->order[at].usd * (1 - q->s->def->margin) > best;
 }
 
+static const fc_search_candidate *ranked_at(const queue *q, size_t at) {
+  return &q->s->out->candidate[q->order[at].i];
+}
+
 /* The least bound of every device: each is told why it lost. */
 static void take_devices(queue *q, size_t room) {
   for (size_t at = 0; at < q->n && q->in_wave < room && q->in_wave < WAVE; at++) {
     bool first = true;
-    for (size_t k = 0; k < at && first; k++)
-      first = strcmp(q->s->out->candidate[q->order[k].i].device,
-                     q->s->out->candidate[q->order[at].i].device) != 0;
+    for (size_t k = 0; k < at && first; k++) first = !same_device(ranked_at(q, k), ranked_at(q, at));
     if (first) take(q, at);
   }
 }
@@ -222,7 +234,7 @@ static fc_status simulate_cheapest(queue *q, size_t keep) {
   fc_status status = FC_OK;
   take_devices(q, keep);
   while (status == FC_OK) {
-    double best = best_usd(q->s, NULL);
+    double best = best_usd(q->s, NULL, NULL);
     size_t room = keep > q->s->out->n_simulated ? keep - q->s->out->n_simulated : 0;
     for (size_t at = 0; at < q->n && q->in_wave < WAVE && q->in_wave < room; at++)
       if (!hopeless(q, at, best)) take(q, at);
@@ -232,14 +244,14 @@ static fc_status simulate_cheapest(queue *q, size_t keep) {
   return status;
 }
 
-/* What is told of the best of every device is true of it only if that is known to be its best. */
-static fc_status simulate_devices(queue *q, size_t keep) {
+/* What is told of the best of every device, and of every way, is true of it only if that is known to be its
+ * best. */
+static fc_status simulate_kinds(queue *q, size_t keep, likeness like) {
   fc_status status = FC_OK;
   while (status == FC_OK) {
     size_t room = keep > q->s->out->n_simulated ? keep - q->s->out->n_simulated : 0;
     for (size_t at = 0; at < q->n && q->in_wave < WAVE && q->in_wave < room; at++)
-      if (!q->done[at] && !hopeless(q, at, best_usd(q->s, q->s->out->candidate[q->order[at].i].device)))
-        take(q, at);
+      if (!q->done[at] && !hopeless(q, at, best_usd(q->s, like, ranked_at(q, at)))) take(q, at);
     if (q->in_wave == 0) break;
     status = run_wave(q);
   }
@@ -274,10 +286,11 @@ static fc_status simulate(fc_search *s) {
     qsort(q.order, q.n, sizeof *q.order, by_usd);
     size_t front = s->def->front < s->def->keep ? s->def->front : s->def->keep - 1;
     status = simulate_cheapest(&q, s->def->keep - front);
-    if (status == FC_OK) status = simulate_devices(&q, s->def->keep - front);
+    if (status == FC_OK) status = simulate_kinds(&q, s->def->keep - front, same_way);
+    if (status == FC_OK) status = simulate_kinds(&q, s->def->keep - front, same_device);
     if (status == FC_OK) status = simulate_front(&q);
   }
-  double best = best_usd(s, NULL);
+  double best = best_usd(s, NULL, NULL);
   s->out->proven = true;
   for (size_t at = 0; at < q.n && status == FC_OK; at++) {
     if (q.done[at]) continue;
@@ -315,7 +328,7 @@ static void conclude(fc_search *s) {
   qsort(out->candidate, out->n, sizeof *out->candidate, by_answer);
   double fastest = (double)INFINITY;
   out->excess = -1;
-  out->runner_up = out->n;
+  out->runner_up = out->other_way = out->n;
   for (size_t i = 0; i < out->n; i++) {
     fc_search_candidate *c = &out->candidate[i];
     out->count[c->state]++;
@@ -325,7 +338,9 @@ static void conclude(fc_search *s) {
     out->n_met++;
     c->front = c->at.tpot_s < fastest;
     fastest = fmin(fastest, c->at.tpot_s);
-    if (out->runner_up == out->n && c->option != out->candidate[0].option) out->runner_up = i;
+    const fc_search_candidate *best = &out->candidate[0];
+    if (out->runner_up == out->n && c->option != best->option) out->runner_up = i;
+    if (out->other_way == out->n && !c->prefills != !best->prefills) out->other_way = i;
   }
 }
 
@@ -357,6 +372,7 @@ fc_status fc_search_run(fc_search_result *out, const fc_search_def *def, char *w
   fc_search s = {.def = def, .out = out};
   fc_status status = search(&s, why);
   free(s.option);
+  free(s.pair);
   free(s.cap);
   if (status != FC_OK) fc_search_result_fini(out);
   return status;

@@ -34,7 +34,9 @@ static fc_status add_plan(fc_search *s, const fc_search_device *d, const fc_serv
                         .usd_per_s = d->usd_per_s,
                         .plan = *plan,
                         .source = {.model = model, .profile = d->profile},
-                        .weight_bytes = memory.weight_bytes};
+                        .weight_bytes = memory.weight_bytes,
+                        .link_bytes_per_s = d->profile->device->scaleout_bytes_per_s,
+                        .kv_bytes_per_token = fc_model_kv_bytes_per_token(model, plan->kv)};
   o.kv_blocks =
       fc_replica_kv_blocks(model, d->profile->device, &stored, s->def->block_tokens, s->lengths.context);
   return add_option(s, &o);
@@ -100,6 +102,7 @@ static fc_status add_candidates(fc_search *s, size_t option) {
                                                  .max_batch = def->max_batch[b],
                                                  .token_budget = def->token_budget[c],
                                                  .kv_blocks = o->kv_blocks,
+                                                 .instance_devices = o->plan.devices,
                                                  .weight_bytes = o->weight_bytes,
                                                  .option = option};
   }
@@ -117,10 +120,12 @@ fc_status fc_search_enumerate(fc_search *s) {
                                                .plan = in->plan,
                                                .step = in->step,
                                                .context = in->context,
-                                               .kv_blocks = in->kv_blocks});
+                                               .kv_blocks = in->kv_blocks,
+                                               .link_bytes_per_s = in->link_bytes_per_s,
+                                               .kv_bytes_per_token = in->kv_bytes_per_token});
   }
   for (size_t i = 0; i < s->n_options && status == FC_OK; i++) status = add_candidates(s, i);
-  return status;
+  return status == FC_OK && def->apart ? fc_search_add_apart(s) : status;
 }
 
 /* --- cost --- */
@@ -133,21 +138,19 @@ double fc_search_instances(const fc_search_def *def, double rate) {
 double fc_search_usd(const fc_search *s, const fc_search_candidate *c, double rate) {
   if (!(rate > 0)) return (double)INFINITY;
   double served = s->def->rate_per_s > 0 ? s->def->rate_per_s : rate;
-  double devices = fc_search_instances(s->def, rate) * (double)c->plan.devices;
+  double devices = fc_search_instances(s->def, rate) * (double)c->instance_devices;
   return 1e6 * c->usd_per_s * devices / (served * s->lengths.output);
 }
 
 /* --- the bound --- */
 
-typedef struct {
-  const fc_search *s;
-  const fc_search_option *option;
-  fc_step_source source;
-  double groups, budget; /* budget: tokens of all groups */
-  bool broken;           /* the profile lacks a kernel */
-} bound;
+fc_search_bound fc_search_bound_of(const fc_search *s, const fc_search_option *o, int64_t token_budget) {
+  fc_search_bound b = {.s = s, .option = o, .source = o->source, .groups = fc_search_groups(&o->plan)};
+  b.budget = b.groups * (double)token_budget;
+  return b;
+}
 
-static double iteration(bound *b, double decode, double prefill) {
+double fc_search_iteration_s(fc_search_bound *b, double decode, double prefill) {
   const fc_search_lengths *l = &b->s->lengths;
   double chunk = fmin(prefill, l->input);
   fc_serve_load load = {.decode_requests = decode, .decode_context = l->context};
@@ -169,27 +172,27 @@ static double iteration(bound *b, double decode, double prefill) {
 
 /* Mean time between two tokens of `decode` requests with the prompts that keep as many under way: spread
  * evenly or bunched, whichever is least. INFINITY: prompts alone fill the budget. */
-static double between_tokens(bound *b, double decode) {
+static double between_tokens(fc_search_bound *b, double decode) {
   enum { SPLITS = 4 };
   const fc_search_lengths *l = &b->s->lengths;
   bool mixed = b->s->def->policy.mixed;
+  if (b->decodes) return fc_search_iteration_s(b, decode, 0);
   double tokens = decode * l->input / (l->output - 1), room = b->budget - (mixed ? decode : 0);
   double least = (double)INFINITY;
   double top = fmax(room, b->s->def->policy.chunked ? 0 : l->input);
-  double alone = iteration(b, decode, 0);
+  double alone = fc_search_iteration_s(b, decode, 0);
   if (mixed && tokens > top) return least;
   double bottom = mixed ? tokens : fmin(top, l->input);
   for (int i = 0; i <= SPLITS && top > 0; i++) {
     double chunk = fmin(top, bottom * pow(top / bottom, (double)i / SPLITS)), share = tokens / chunk;
-    double t = mixed ? (1 - share) * alone + share * iteration(b, decode, chunk)
-                     : alone + share * iteration(b, 0, chunk);
+    double t = mixed ? (1 - share) * alone + share * fc_search_iteration_s(b, decode, chunk)
+                     : alone + share * fc_search_iteration_s(b, 0, chunk);
     least = fmin(least, t);
   }
   return least;
 }
 
-/* Highest rate of batches up to `most` that take at most `limit_s`; 0: not even one request. */
-static double best_rate(bound *b, double most, double limit_s, double *at_s) {
+double fc_search_best_rate(fc_search_bound *b, double most, double limit_s, double *at_s) {
   enum { POINTS = 12 };
   double low = 1, high = floor(most), t = between_tokens(b, 1);
   *at_s = t;
@@ -213,18 +216,20 @@ static double best_rate(bound *b, double most, double limit_s, double *at_s) {
   return best;
 }
 
-static double prompt_s(bound *b) {
+double fc_search_prompt_s(fc_search_bound *b) {
   const fc_search_lengths *l = &b->s->lengths;
   double chunks = b->s->def->policy.chunked ? ceil(l->input * b->groups / b->budget) : 1;
-  return chunks * iteration(b, 0, l->input / chunks);
+  return chunks * fc_search_iteration_s(b, 0, l->input / chunks);
 }
 
 void fc_search_screen(fc_search *s, size_t i) {
   fc_search_candidate *c = &s->out->candidate[i];
   const fc_search_def *def = s->def;
-  bound b = {.s = s, .option = &s->option[c->option], .groups = fc_search_groups(&c->plan)};
-  b.source = b.option->source;
-  b.budget = b.groups * (double)c->token_budget;
+  if (c->prefills) {
+    fc_search_screen_apart(s, i);
+    return;
+  }
+  fc_search_bound b = fc_search_bound_of(s, &s->option[c->option], c->token_budget);
   c->state = FC_SEARCH_UNTRIED;
   double held = (double)c->kv_blocks * (double)def->block_tokens;
   if (held / (double)c->plan.attention_dp < s->lengths.longest) {
@@ -232,12 +237,12 @@ void fc_search_screen(fc_search *s, size_t i) {
     return;
   }
   double front = def->engine ? def->engine->front_s + 2 * def->engine->way_s : 0;
-  c->screen_ttft_s = prompt_s(&b) + front;
+  c->screen_ttft_s = fc_search_prompt_s(&b) + front;
   double most = fmax(1, fmin((double)c->max_batch * b.groups, held / s->lengths.context)), at_s;
-  s->cap[i] = best_rate(&b, most, 1e300, &at_s);
-  c->bound_rate = best_rate(&b, most, def->slo.tpot_s, &c->screen_tpot_s);
+  s->cap[i] = fc_search_best_rate(&b, most, 1e300, &at_s);
+  c->bound_rate = fc_search_best_rate(&b, most, def->slo.tpot_s, &c->screen_tpot_s);
   c->bound_usd_per_mtok = fc_search_usd(s, c, c->bound_rate);
-  double devices = fc_search_instances(def, c->bound_rate) * (double)c->plan.devices;
+  double devices = fc_search_instances(def, c->bound_rate) * (double)c->instance_devices;
   if (b.broken)
     c->state = FC_SEARCH_PROFILE;
   else if (c->screen_ttft_s > def->slo.ttft_s)

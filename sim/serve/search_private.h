@@ -21,13 +21,21 @@ typedef struct {
   const void *context;
   int64_t kv_blocks;
   double weight_bytes;
+  double link_bytes_per_s, kv_bytes_per_token; /* network of a device */
 } fc_search_option;
+
+/* Options of an instance apart. */
+typedef struct {
+  size_t prefill, decode;
+} fc_search_pair;
 
 typedef struct {
   const fc_search_def *def;
   fc_search_lengths lengths;
   size_t n_options;
   fc_search_option *option;
+  size_t n_pairs;
+  fc_search_pair *pair; /* candidates' options from n_options on */
   fc_search_result *out;
   double *cap; /* [n] rate of an instance with no objective at all */
 } fc_search;
@@ -43,10 +51,41 @@ void fc_search_screen(fc_search *s, size_t i);
 double fc_search_instances(const fc_search_def *def, double rate);
 double fc_search_usd(const fc_search *s, const fc_search_candidate *c, double rate);
 
+/* Of the whole, or of those that decode. */
+static inline const fc_search_option *fc_search_option_of(const fc_search *s, const fc_search_candidate *c) {
+  return &s->option[c->prefills ? s->pair[c->option - s->n_options].decode : c->option];
+}
+
 /* That batches and budgets are given for: attention groups, in a pipeline their micro-batches. */
 static inline double fc_search_groups(const fc_serve_plan *plan) {
   return (double)(plan->attention_dp * fc_serve_stages(plan));
 }
+
+/* --- the closed form --- */
+
+typedef struct {
+  const fc_search *s;
+  const fc_search_option *option;
+  fc_step_source source;
+  double groups, budget; /* budget: tokens of all groups */
+  bool decodes;          /* no prompts */
+  bool broken;           /* the profile lacks a kernel */
+} fc_search_bound;
+
+fc_search_bound fc_search_bound_of(const fc_search *s, const fc_search_option *o, int64_t token_budget);
+/* Of an iteration. */
+double fc_search_iteration_s(fc_search_bound *b, double decode, double prefill);
+/* Of a prompt alone. */
+double fc_search_prompt_s(fc_search_bound *b);
+/* Highest rate of batches up to `most` that take at most `limit_s`; 0: not even one request. */
+double fc_search_best_rate(fc_search_bound *b, double most, double limit_s, double *at_s);
+
+/* --- search_apart.c --- */
+
+/* Candidates apart, of the options of all devices. */
+FC_NODISCARD
+fc_status fc_search_add_apart(fc_search *s);
+void fc_search_screen_apart(fc_search *s, size_t i);
 
 /* --- search_trial.c --- */
 

@@ -91,10 +91,13 @@ typedef struct {
   fc_search *s;
   fc_search_candidate *c;
   fc_replica_def def;
-  fc_step_table *steps;
+  fc_step_table *steps, *prefill_steps;
+  fc_disagg_def apart;
   double fewest; /* requests of a run */
   sample sample;
-  fc_replica_result *result;
+  fc_replica_result *result; /* of the instance, or of those that decode: in one of these */
+  fc_replica_result *own;
+  fc_disagg_result *both; /* apart; else NULL */
   int n_rates;
   double top;             /* the highest rate of the grid */
   fc_search_point *point; /* [n_rates], rate 0: not run yet */
@@ -104,12 +107,15 @@ static void fill_point(fc_search_point *p, trial *t, double rate) {
   const fc_replica_result *r = t->result;
   const fc_search_def *def = t->s->def;
   sample *x = &t->sample;
-  double refused = 0;
-  for (int i = 0; i < FC_REFUSED_REASONS; i++) refused += (double)r->refused[i];
+  const fc_replica_result *first = t->both ? &t->both->prefill : r;
+  double refused = 0, preempted = (double)r->preemptions, n = t->both ? (double)t->c->decodes : 1;
+  for (int i = 0; i < FC_REFUSED_REASONS; i++)
+    refused += (double)r->refused[i] + (t->both ? (double)first->refused[i] : 0);
+  if (t->both) preempted += (double)first->preemptions;
   *p = (fc_search_point){.rate_per_s = rate, .batch_mean = r->batch_mean};
-  p->kv_share = r->kv_mean / (double)t->c->kv_blocks;
-  p->preempted = (double)r->preemptions / fmax(1, (double)r->done);
-  p->refused = refused / fmax(1, (double)r->in);
+  p->kv_share = r->kv_mean / (double)t->c->kv_blocks / n;
+  p->preempted = preempted / fmax(1, (double)first->done);
+  p->refused = refused / fmax(1, (double)first->in);
   estimate(&p->ttft_s, &p->ttft_half_s, x->ttft, x->n, def->slo.percentile);
   estimate(&p->tpot_s, &p->tpot_half_s, x->tpot, x->n, def->slo.percentile);
 }
@@ -138,7 +144,9 @@ static fc_status run_at(trial *t, int k) {
   fc_status status = fc_search_load(&load, t->s->def, rate, requests, NULL);
   if (status != FC_OK) return status;
   fc_request_source source = fc_load_source(load);
-  status = fc_replica_run(t->result, &t->def, &source, t->s->def->seed, NULL);
+  uint64_t seed = t->s->def->seed;
+  status = t->both ? fc_disagg_run(t->both, &t->apart, &source, seed, NULL)
+                   : fc_replica_run(t->result, &t->def, &source, seed, NULL);
   if (status == FC_OK) status = fc_load_status(load);
   fc_load_free(load);
   if (status == FC_OK) fill_point(&t->point[k], t, rate);
@@ -186,7 +194,7 @@ static void price(trial *t) {
   const fc_search_def *def = t->s->def;
   double rate = c->at.rate_per_s;
   c->instances = fc_search_instances(def, rate);
-  c->devices = c->instances * (double)c->plan.devices;
+  c->devices = c->instances * (double)c->instance_devices;
   c->usd_per_mtok = fc_search_usd(t->s, c, rate);
   c->usd_low = fc_search_usd(t->s, c, c->rate_high);
   c->usd_high = fc_search_usd(t->s, c, c->rate_low);
@@ -195,7 +203,7 @@ static void price(trial *t) {
   double less = c->rate_low > 0 ? hypot(log(rate / c->rate_low), z) : (double)INFINITY;
   c->usd_least = fc_search_usd(t->s, c, rate * exp(more));
   c->usd_most = fc_search_usd(t->s, c, rate * exp(-less));
-  c->usd_full = 1e6 * c->usd_per_s * (double)c->plan.devices / (rate * t->s->lengths.output);
+  c->usd_full = 1e6 * c->usd_per_s * (double)c->instance_devices / (rate * t->s->lengths.output);
   if (def->devices_max > 0 && c->devices > (double)def->devices_max) c->state = FC_SEARCH_DEVICES;
 }
 
@@ -222,7 +230,7 @@ static fc_status search_rates(trial *t) {
   fc_step_work work = {.decode = fmax(1, c->at.batch_mean)};
   work.decode_context = work.decode * t->s->lengths.context;
   if (fc_step_table_direct(t->steps, &it, &work) == FC_OK) c->log_sd = it.log_sd;
-  const fc_profile *profile = t->s->option[c->option].source.profile;
+  const fc_profile *profile = fc_search_option_of(t->s, c)->source.profile;
   if (profile && profile->engine) c->log_sd = FC_CASE_TPOT_LOG_SD;
   price(t);
   return FC_OK;
@@ -230,31 +238,56 @@ static fc_status search_rates(trial *t) {
 
 /* --- making it --- */
 
-static fc_status make_steps(trial *t, const fc_search_option *o) {
-  const fc_search_candidate *c = t->c;
+static fc_status make_steps(fc_step_table **out, const trial *t, const fc_search_option *o,
+                            int64_t max_batch) {
   fc_step_table_def def = fc_step_table_default_def();
-  int64_t held = c->kv_blocks / c->plan.attention_dp * t->s->def->block_tokens;
-  def.max_batch = c->max_batch;
-  def.max_tokens = c->token_budget;
+  int64_t held = o->kv_blocks / o->plan.attention_dp * t->s->def->block_tokens;
+  def.max_batch = max_batch;
+  def.max_tokens = t->c->token_budget;
   def.max_context =
       (int64_t)fmin((double)(held < CONTEXT_MAX ? held : CONTEXT_MAX), t->s->lengths.longest + 1);
   if (!t->s->def->policy.chunked && def.max_context > def.max_tokens) def.max_tokens = def.max_context;
   def.tolerance = TOLERANCE;
   if (!o->step) {
     fc_step_source source = {.model = o->source.model, .profile = o->source.profile, .plan = &o->plan};
-    return fc_step_table_of_model(&t->steps, &def, &source);
+    return fc_step_table_of_model(out, &def, &source);
   }
   def.step = o->step;
   def.context = o->context;
-  def.devices = c->plan.devices;
-  def.stages = fc_serve_stages(&c->plan);
-  def.groups = c->plan.attention_dp * def.stages;
-  return fc_step_table_new(&t->steps, &def);
+  def.devices = o->plan.devices;
+  def.stages = fc_serve_stages(&o->plan);
+  def.groups = o->plan.attention_dp * def.stages;
+  return fc_step_table_new(out, &def);
+}
+
+/* The link as `serve` has it where none is stated. */
+static fc_status make_apart(trial *t) {
+  enum { PROMPTS_MOST = 64 }; /* under way in an instance and group */
+  const fc_search *s = t->s;
+  const fc_search_candidate *c = t->c;
+  const fc_search_option *o = &s->option[s->pair[c->option - s->n_options].prefill];
+  fc_status status = make_steps(&t->prefill_steps, t, o, PROMPTS_MOST);
+  t->both = calloc(1, sizeof *t->both);
+  if (status == FC_OK && !t->both) status = FC_E_NOMEM;
+  if (status != FC_OK) return status;
+  t->apart = (fc_disagg_def){.prefill = t->def, .decode = t->def};
+  t->apart.prefill.record = NULL;
+  t->apart.prefill.steps = t->prefill_steps;
+  t->apart.prefill.kv_blocks = c->prefill_kv_blocks;
+  t->apart.prefill.policy.max_batch = PROMPTS_MOST;
+  t->apart.prefill_replicas = c->prefills;
+  t->apart.decode_replicas = c->decodes;
+  t->apart.kv_bytes_per_token = o->kv_bytes_per_token;
+  int64_t here = c->prefills * c->prefill_plan.devices, there = c->decodes * c->plan.devices;
+  t->apart.link_bytes_per_s = o->link_bytes_per_s * (double)(here < there ? here : there);
+  t->apart.link_shared = true;
+  t->result = &t->both->decode;
+  return FC_OK;
 }
 
 static fc_status make(trial *t, double cap) {
   const fc_search *s = t->s;
-  fc_status status = make_steps(t, &s->option[t->c->option]);
+  fc_status status = make_steps(&t->steps, t, fc_search_option_of(s, t->c), t->c->max_batch);
   if (status != FC_OK) return status;
   t->def = fc_replica_default_def();
   t->def.policy = s->def->policy;
@@ -269,11 +302,16 @@ static fc_status make(trial *t, double cap) {
   t->def.record = record;
   double held = (double)t->c->kv_blocks * (double)s->def->block_tokens / s->lengths.context;
   double batch = fmin(held, (double)t->c->max_batch * fc_search_groups(&t->c->plan));
+  if (t->c->prefills) batch *= (double)t->c->decodes;
   t->fewest = fmax((double)s->def->requests, FILLS * batch);
   t->top = cap * HEADROOM;
   look_at(&t->sample, requests_of(t, t->top));
   t->n_rates = (int)ceil(log(FC_SEARCH_RATE_SPAN) / log(FC_SEARCH_RATE_STEP)) + 1;
-  t->result = calloc(1, sizeof *t->result);
+  if (t->c->prefills)
+    status = make_apart(t);
+  else
+    t->result = t->own = calloc(1, sizeof *t->own);
+  if (status != FC_OK) return status;
   t->point = calloc((size_t)t->n_rates, sizeof *t->point);
   t->sample.ttft = malloc(t->sample.n * sizeof(double));
   t->sample.tpot = malloc(t->sample.n * sizeof(double));
@@ -289,7 +327,9 @@ fc_status fc_search_trial(fc_search *s, size_t i) {
     status = FC_OK;
   }
   fc_step_table_free(t.steps);
-  free(t.result);
+  fc_step_table_free(t.prefill_steps);
+  free(t.own);
+  free(t.both);
   free(t.point);
   free(t.sample.ttft);
   free(t.sample.tpot);

@@ -6,15 +6,29 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { DEGREES = 72 };
+static const char *degrees_of(const fc_serve_plan *plan, char out[DEGREES]) {
+  int n = snprintf(out, DEGREES, "tp %lld", (long long)plan->tp);
+  if (plan->attention_dp > 1 || plan->ep > 1)
+    n += snprintf(out + n, DEGREES - (size_t)n, " dp %lld ep %lld", (long long)plan->attention_dp,
+                  (long long)plan->ep);
+  if (plan->pp > 1) (void)snprintf(out + n, DEGREES - (size_t)n, " pp %lld", (long long)plan->pp);
+  return out;
+}
+
 void fc_search_name(char out[FC_SEARCH_NAME], const fc_search_candidate *c) {
-  char groups[64] = "", stages[32] = "";
-  if (c->plan.pp > 1) (void)snprintf(stages, sizeof stages, " pp %lld", (long long)c->plan.pp);
-  if (c->plan.attention_dp > 1 || c->plan.ep > 1)
-    (void)snprintf(groups, sizeof groups, " dp %lld ep %lld", (long long)c->plan.attention_dp,
-                   (long long)c->plan.ep);
-  (void)snprintf(out, FC_SEARCH_NAME, "%lld x %.40s (tp %lld%s%s, batch %lld, budget %lld)",
-                 (long long)c->plan.devices, c->device, (long long)c->plan.tp, groups, stages,
-                 (long long)c->max_batch, (long long)c->token_budget);
+  char plan[DEGREES], prefill[DEGREES];
+  (void)degrees_of(&c->plan, plan);
+  if (c->prefills)
+    (void)snprintf(out, FC_SEARCH_NAME,
+                   "%lld x %.40s (prefill %lld x %s, budget %lld; decode %lld x %s, batch %lld)",
+                   (long long)c->instance_devices, c->device, (long long)c->prefills,
+                   degrees_of(&c->prefill_plan, prefill), (long long)c->token_budget, (long long)c->decodes,
+                   plan, (long long)c->max_batch);
+  else
+    (void)snprintf(out, FC_SEARCH_NAME, "%lld x %.40s (%s, batch %lld, budget %lld)",
+                   (long long)c->instance_devices, c->device, plan, (long long)c->max_batch,
+                   (long long)c->token_budget);
 }
 
 static const char *statistic_of(const fc_search_slo *slo, char out[16]) {
@@ -54,7 +68,7 @@ static void limit_of(char out[160], const fc_search_def *def, const fc_search_ca
 }
 
 static double tokens_of(const fc_search *s, const fc_search_candidate *c) {
-  return c->at.rate_per_s * s->lengths.output / (double)c->plan.devices;
+  return c->at.rate_per_s * s->lengths.output / (double)c->instance_devices;
 }
 
 /* By what a device does, what it costs, or what whole instances leave idle: whichever weighs most. */
@@ -80,8 +94,8 @@ static void why_lost(fc_search *s, fc_search_candidate *c, const fc_search_candi
         c->why, sizeof c->why,
         "whole instances: the load would fill %.3g of them and takes %.0f, of %lld device%s each: %.1f %% "
         "dearer (%s)%s",
-        s->def->rate_per_s / c->at.rate_per_s, c->instances, (long long)c->plan.devices,
-        c->plan.devices > 1 ? "s" : "", more, limit, tie);
+        s->def->rate_per_s / c->at.rate_per_s, c->instances, (long long)c->instance_devices,
+        c->instance_devices > 1 ? "s" : "", more, limit, tie);
   else
     (void)snprintf(c->why, sizeof c->why,
                    "%s: %.4g output tokens/s a device against %.4g: %.1f %% dearer (%s)%s",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include <fleetcast/cost/train_step.h>
+#include <fleetcast/train/step.h>
 
 #include "estimate.h"
 
@@ -37,13 +38,22 @@ static bool failure_is_valid(const fc_failure *f) {
 /* One stage has no schedule, and graphs of more passes than this are as regular as the closed form. */
 enum { GRAPH_PASSES_MAX = 200000 };
 
+/* Stalls lengthen the mean step. */
+static double with_stalls(double seconds, double devices) {
+  fc_step_jitter j = fc_step_jitter_usual();
+  return seconds * (1 + fc_step_stall_rate(&j, devices) * j.straggler_share);
+}
+
 fc_status fc_train_step_of(fc_train_simulation *out, const fc_train_step *closed, const fc_model *model,
                            const fc_profile *profile, const fc_train_plan *plan) {
-  *out = (fc_train_simulation){
-      .seconds = closed->seconds, .closed_s = closed->seconds, .idle_s = closed->bubble_s};
+  *out = (fc_train_simulation){.seconds = with_stalls(closed->seconds, (double)plan->devices),
+                               .closed_s = closed->seconds,
+                               .idle_s = closed->bubble_s};
   double chunks = fmax(1, (double)plan->virtual_stages);
   if (plan->pp < 2 || (double)plan->pp * chunks * closed->micro_batches > GRAPH_PASSES_MAX) return FC_OK;
-  return fc_train_step_simulate(out, model, profile, plan, NULL);
+  fc_status status = fc_train_step_simulate(out, model, profile, plan, NULL);
+  if (status == FC_OK) out->seconds = with_stalls(out->seconds, (double)plan->devices);
+  return status;
 }
 
 fc_status fc_train_estimate_plan(fc_train_estimate *out, const fc_model *model, const fc_profile *profile,

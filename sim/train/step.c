@@ -181,6 +181,10 @@ fc_step_jitter fc_step_jitter_usual(void) {
                           .straggler_share = 0.14};
 }
 
+double fc_step_stall_rate(const fc_step_jitter *j, double devices) {
+  return -expm1(log1p(-j->straggler_rate) * devices / FC_STEP_STALL_DEVICES);
+}
+
 /* Quantile of the largest of n standard normals. */
 static double largest_of(double n, double u) {
   return fc_normal_quantile(pow(u, 1 / fmax(1, n)));
@@ -229,7 +233,8 @@ static double play(const study *s, const double *factor) {
 static double draw_step(const study *s, const fc_step_jitter *j, double even_s, uint64_t seed, int64_t i) {
   fc_rng rng = fc_rng_keyed(seed, FC_STREAM_JOB, (uint64_t)i, 0);
   double common = fmax(0.1, 1 + j->common_sd * fc_rng_normal(&rng));
-  double stall = fc_rng_uniform(&rng) < j->straggler_rate ? j->straggler_share * fc_rng_exponential(&rng) : 0;
+  double rate = j->straggler_rate > 0 ? fc_step_stall_rate(j, (double)s->plan->devices) : 0;
+  double stall = fc_rng_uniform(&rng) < rate ? j->straggler_share * fc_rng_exponential(&rng) : 0;
   double makespan = even_s;
   if (j->kernel_sd > 0 || j->popularity_sd > 0) {
     draw_factors(s, j, &rng);

@@ -2,8 +2,8 @@
 /* Composed training steps against published ones; docs/model.md#errors.
  *
  *  usage: training DATA SCENARIOS EXPECTED.csv [--update]
- *  Prints two tables: errors by group, and every configuration but vTrain's.  Exit status: 0, 1 (a group's
- * median got worse than expected, or misses its bound), 2 (failed), 77 (no data). */
+ *  Prints three tables: errors by group, every configuration but vTrain's, and peak memory.  Exit status: 0,
+ * 1 (a group's median got worse than expected, or misses its bound), 2 (failed), 77 (no data). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include <fleetcast/cost/train_step.h>
 
 #include "shipped.h"
+#include "training_memory.h"
 #include "training_rows.h"
 
 enum { GROUPS_MAX = 24 };
@@ -29,6 +30,7 @@ typedef struct {
   size_t n;
 } groups;
 
+static memory_row memory[MEMORY_ROWS_MAX];
 static training_rows rows; /* half a megabyte: not for the stack */
 static groups scored, expected;
 
@@ -128,6 +130,14 @@ static void print_rows(const double composed[TRAINING_ROWS_MAX]) {
   }
 }
 
+static void print_memory(size_t n) {
+  (void)printf("\n| peak memory | run | published, GB | composed | error |\n|---|---|---|---|---|\n");
+  for (size_t i = 0; i < n; i++)
+    (void)printf("| %s | %s | %.1f | %.1f | %+.1f %% |\n", memory[i].group, memory[i].what,
+                 memory[i].published_bytes / 1e9, memory[i].composed_bytes / 1e9,
+                 100 * (memory[i].composed_bytes / memory[i].published_bytes - 1));
+}
+
 static bool read_expected(const char *path) {
   FILE *f = fopen(path, "r");
   char line[256];
@@ -186,9 +196,17 @@ int main(int argc, char **argv) {
     if (!(composed[i] > 0)) code = 2;
     score(&rows.row[i], log(composed[i] / rows.row[i].published_s));
   }
+  size_t n_memory = code == 0 ? training_memory(memory, argv[2]) : 0;
+  if (code == 0 && n_memory == 0) code = 2;
+  for (size_t i = 0; code == 0 && i < n_memory; i++) {
+    if (!(memory[i].composed_bytes > 0)) code = 2;
+    add("memory, all rows", 0.03, log(memory[i].composed_bytes / memory[i].published_bytes));
+    add(memory[i].group, 0, log(memory[i].composed_bytes / memory[i].published_bytes));
+  }
   if (code == 0) {
     print_groups();
     print_rows(composed);
+    print_memory(n_memory);
     bool update = argc > 4 && strcmp(argv[4], "--update") == 0;
     if (update)
       code = write_expected(argv[3]) ? 0 : 2;

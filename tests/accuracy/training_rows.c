@@ -122,44 +122,56 @@ typedef struct {
     fc_launch launch;
     fc_recompute recompute;
   } gb200, gb300;
+  unsigned eager;
 } recipe;
+
+/* What src/megatron/bridge/models/gpt_oss/gpt_oss_provider.py of that release sets and the other recipes do
+ * not: experts' biases, activations clamped at 7, YaRN's scale of 1.35, the plain all-to-all dispatcher. */
+enum { GPT_OSS_CHAINS = FC_EAGER_BIAS | FC_EAGER_CLAMP | FC_EAGER_ROPE | FC_EAGER_SORT };
 
 static const recipe recipes[] = {
     {"DeepSeekV3",
      "deepseek-v3",
      "Bridge DeepSeek-V3",
      {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_SELECTIVE},
-     {FC_LAUNCH_EAGER, FC_RECOMPUTE_SELECTIVE}},
+     {FC_LAUNCH_EAGER, FC_RECOMPUTE_SELECTIVE},
+     0},
     {"GPT OSS 120B",
      "gpt-oss-120b",
      "Bridge gpt-oss",
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_SELECTIVE},
-     {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE}},
+     {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE},
+     GPT_OSS_CHAINS},
     {"Qwen3_235B_a22B",
      "qwen3-235b-a22b",
      "Bridge Qwen3",
      {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE},
-     {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE}},
+     {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE},
+     0},
     {"Qwen3_30B_a3B",
      NULL,
      "Bridge Qwen3",
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
-     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE}},
+     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
+     0},
     {"Kimi_K2",
      "kimi-k2",
      "Bridge Kimi K2",
      {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_SELECTIVE},
-     {FC_LAUNCH_EAGER, FC_RECOMPUTE_SELECTIVE}},
+     {FC_LAUNCH_EAGER, FC_RECOMPUTE_SELECTIVE},
+     0},
     {"LLAMA3.1_405B",
      "llama-3.1-405b",
      "Bridge Llama",
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
-     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE}},
+     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
+     0},
     {"LLAMA3_70B",
      "llama-3.1-70b",
      "Bridge Llama",
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
-     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE}},
+     {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
+     0},
 };
 
 /* @source config.json of Qwen/Qwen3-30B-A3B */
@@ -201,6 +213,7 @@ static void bridge_plan(training_row *row, const recipe *r, char **c, bool gb200
   p->overlap = sparse ? 0 : 0.8;
   p->launch = gb200 ? r->gb200.launch : r->gb300.launch;
   p->recompute = gb200 ? r->gb200.recompute : r->gb300.recompute;
+  p->eager = r->eager;
 }
 
 /* The constants that were calibrated: FC_TRAIN_GLUE, and the gb300 profile's `sustained`. */

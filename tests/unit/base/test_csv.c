@@ -308,6 +308,46 @@ Test(csv, numbers_read_back) {
   expect_round_trips();
 }
 
+/* What the header promises, digit by digit. */
+static void expect_as_printed(double value) {
+  char text[FC_CSV_NUMBER_TEXT], want[64];
+  for (int precision = 15; precision <= 17; precision++) {
+    (void)snprintf(want, sizeof want, "%.*g", precision, value);
+    if (!(strtod(want, NULL) < value) && !(strtod(want, NULL) > value)) break;
+  }
+  size_t length = fc_csv_number_format(text, value);
+  cr_assert_str_eq(text, want);
+  cr_assert_eq(length, strlen(want));
+}
+
+/* Seconds of whole ns, ratios, powers of two and of ten with their neighbours, halves of the last digit. */
+Test(csv, numbers_are_the_shortest_that_printf_has) {
+  for (uint64_t i = 1; i < 30000; i++) {
+    double u = (double)(mix(i) >> 11) * 0x1p-53, scale = pow(10, (double)(mix(i + 7) % 20) - 4);
+    expect_as_printed((double)(int64_t)(mix(i) >> (1 + i % 60)) / 1e9 + 1e-4);
+    expect_as_printed((u + 0.1) * scale);
+    expect_as_printed(-(u + 0.1) / (double)i);
+    double half = (double)(mix(i) >> (12 + i % 30)) * ldexp(1, -(int)(i % 45));
+    if (half < 1e15 && half > trunc(half)) expect_as_printed(half);
+  }
+  for (int e = -13; e < 49; e++)
+    for (double v = ldexp(1, e), k = 0; k < 12; k++, v = nextafter(v, k < 6 ? 0 : 1e300))
+      if (v > trunc(v)) expect_as_printed(v);
+  for (int e = -4; e < 15; e++)
+    for (double v = pow(10, e), k = 0; k < 40; k++, v = nextafter(v, k < 20 ? 0 : 1e300))
+      if (v > trunc(v)) expect_as_printed(v);
+}
+
+Test(csv, whole_numbers_print_as_they_are) {
+  static const long long values[] = {0, 7, -1, 10, 1234567890, INT64_MAX, INT64_MIN};
+  for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+    char text[FC_CSV_NUMBER_TEXT], want[FC_CSV_NUMBER_TEXT];
+    (void)snprintf(want, sizeof want, "%lld", values[i]);
+    cr_assert_eq(fc_csv_int_format(text, values[i]), strlen(want));
+    cr_assert_str_eq(text, want);
+  }
+}
+
 /* A decimal comma, where the machine has such a locale. */
 Test(csv, numbers_ignore_the_locale) {
   static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "ps_AF"};

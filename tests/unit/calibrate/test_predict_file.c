@@ -367,3 +367,123 @@ Test(predict_file, can_be_cancelled) {
   cr_expect(!scores.score && !scores.texts);
   free(text);
 }
+
+/* --- a local correction: rows are predicted many at once, and remembered --- */
+
+enum { ANCHORS = 44 };
+
+typedef struct {
+  fc_local local;
+  float x[4096], weight[64], scatter[64];
+} correction;
+
+static void make_correction(correction *c, fc_kernel_fit *fit, double units) {
+  c->local = (fc_local){.n = ANCHORS,
+                        .n_coordinates = 4,
+                        .of = {0, 1, 2, 8},
+                        .smooth = 0.3F,
+                        .rough = 0.05F,
+                        .own = 0.01F,
+                        .length = {2, 2, 2, 1},
+                        .rough_length = {1, 1, 1, 0.5F},
+                        .scale = 2,
+                        .floor = 0.02F,
+                        .support = 0.3F};
+  cr_assert(fc_local_x_floats(ANCHORS, 4) <= 4096 && fc_local_lane_floats(ANCHORS) <= 64);
+  for (size_t i = 0; i < ANCHORS; i++) {
+    fc_op op = {.id = FC_OP_LINEAR, .m = (double)(i * i + 1), .n = 64.0 * (double)(i % 7 + 1), .k = 512};
+    float x[FC_LOCAL_COORDINATES];
+    (void)fc_local_coordinates(x, &op, units, fit);
+    fc_local_put(&c->local, c->x, c->weight, c->scatter, i, x, 0.3 * sin((double)i), 0.03);
+  }
+  c->local.x = c->x;
+  c->local.weight = c->weight;
+  c->local.scatter = c->scatter;
+  fit->local = &c->local;
+}
+
+static char *predict_with(const fc_profile *profile, const char *text, size_t length, size_t threads) {
+  char path[] = "/tmp/fc_predict_XXXXXX", *bytes;
+  int fd = mkstemp(path);
+  cr_assert_geq(fd, 0);
+  (void)close(fd);
+  fc_predict_options options = {.threads = threads};
+  fc_scores scores;
+  cr_assert_eq(fc_file_create(&options.out, path), FC_OK);
+  cr_assert_eq(fc_predict_file(&scores, profile, "m.csv", text, length, &options, NULL), FC_OK);
+  cr_assert_eq(fc_file_commit(options.out), FC_OK);
+  fc_scores_fini(&scores);
+  size_t n;
+  cr_assert_eq(fc_file_read(&bytes, &n, path, (size_t)1 << 30), FC_OK);
+  (void)unlink(path);
+  return bytes;
+}
+
+Test(predict_file, many_rows_get_what_each_gets_alone) {
+  enum { SHAPES = 20000, ROUNDS = 3 }; /* the second and third round are remembered in part */
+  fc_device dev;
+  fc_kernel_fit fit[FITS];
+  fc_profile profile;
+  make_profile(&profile, &dev, fit);
+  static correction c;
+  make_correction(&c, &fit[0], (double)dev.compute_units);
+  char *text = malloc((size_t)SHAPES * ROUNDS * 40 + 64);
+  size_t n = (size_t)sprintf(text, "kernel,impl,dtype,m,n,k\n");
+  for (unsigned i = 0; i < SHAPES * ROUNDS; i++) {
+    unsigned shape = i % SHAPES;
+    n += (size_t)sprintf(text + n, "gemm,%s,bf16,%u,%u,512\n", shape % 5 ? "slow" : "fast", shape % 3001 + 1,
+                         64 * (shape / 3001 + 1));
+  }
+  char *all = predict_with(&profile, text, n, 1);
+  static const size_t threads[] = {2, 5};
+  for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
+    char *again = predict_with(&profile, text, n, threads[t]);
+    cr_expect_str_eq(again, all, "%zu threads", threads[t]);
+    free(again);
+  }
+  const char *line = strchr(all, '\n') + 1, *row = strchr(text, '\n') + 1;
+  for (unsigned i = 0; i < SHAPES * ROUNDS; i++, line = strchr(line, '\n') + 1, row = strchr(row, '\n') + 1) {
+    if (i % 997) continue;
+    char alone[256];
+    int length = (int)(strchr(row, '\n') - row);
+    int m = snprintf(alone, sizeof alone, "kernel,impl,dtype,m,n,k\n%.*s\n", length, row);
+    char *one = predict_with(&profile, alone, (size_t)m, 1), *its = strchr(one, '\n') + 1;
+    cr_assert_eq(strncmp(its, line, strlen(its)), 0, "row %u: %s", i, its);
+    free(one);
+  }
+  free(all);
+  free(text);
+}
+
+/* Rows that begin like the one before are not read again from their beginning. */
+Test(predict_file, a_row_with_quotes_between_two_alike) {
+  static const char text[] = "kernel,impl,dtype,m,n,k\n"
+                             "gemm,slow,bf16,100,64,512\n"
+                             "gemm,\"fast\",bf16,100,64,512\n"
+                             "gemm,slow,bf16,100,64,512\n"
+                             "gemm,slow,bf16,100,64\n"
+                             "gemm,slow,bf16,\n"
+                             "gemm,slow,bf16,100,64,512\n"
+                             "gemm,slow,bf16,200,64,512,7\n"
+                             "gemm,fast,bf16,100,64,512\n";
+  fc_scores scores;
+  fc_diags d;
+  char *out = predict(&scores, text, strlen(text), 1, &d), *line[9], *p = strchr(out, '\n') + 1;
+  size_t n = 0;
+  for (; *p && n < 9; n++) {
+    line[n] = p;
+    p = strchr(p, '\n');
+    *p++ = '\0';
+  }
+  cr_assert_eq(n, 8);
+  cr_expect_str_eq(line[0], line[2]);
+  cr_expect_str_eq(line[0], line[5]);
+  cr_expect_str_neq(line[0] + strlen("gemm,slow"), line[7] + strlen("gemm,fast"));
+  cr_expect_str_eq(strstr(line[1], ",bf16"), strstr(line[7], ",bf16"));
+  cr_expect_eq(scores.malformed, 3);
+  cr_assert_eq(d.n, 3);
+  cr_expect(d.item[0].at.line == 5 && d.item[1].at.line == 6 && d.item[2].at.line == 8);
+  cr_expect_eq(d.item[2].at.column, 27);
+  fc_scores_fini(&scores);
+  free(out);
+}

@@ -244,3 +244,76 @@ Test(memory, says_by_how_much) {
   fc_cost_train_memory(&m, &fixture_llama_405b, &p);
   cr_assert_lt(fc_train_memory_spare(&m, &fixture_h100), -100e9);
 }
+
+/* Ends that hold one layer less: the second device is the fullest, with p - 1 micro-batches of all its
+ * layers.
+ * @source Llama 3 (arXiv:2407.21783, 3.3.2), arXiv:2401.10241, 5.1 */
+Test(memory, short_ends_leave_the_second_device_fullest) {
+  fc_train_plan p = {.devices = 8, .tp = 1, .pp = 8, .cp = 1, .ep = 1, .virtual_stages = 1, .micro_batch = 1};
+  p.global_batch = 64;
+  p.sequence = 1024;
+  p.gemm = FC_DTYPE_BF16;
+  p.unfused_attention = true;
+  fc_model model = gpt(30, 4096, 32, 32000);
+  double layer = 1024.0 * 4096 * (34 + 5.0 * 32 * 1024 / 4096);
+  fc_train_memory m;
+  fc_cost_train_memory(&m, &model, &p);
+  within(m.activation_bytes, 4 * 7 * layer, 1e-12, "second of short-ended stages");
+  model.layers = 32;
+  fc_cost_train_memory(&m, &model, &p);
+  within(m.activation_bytes, 4 * 8 * layer, 1e-12, "first of even stages");
+}
+
+/* Chains of kernels cost time of the layers that have them, and nothing where there are none. */
+Test(plan, chains_cost_what_they_stream) {
+  fc_train_plan p = {.devices = 64,
+                     .tp = 1,
+                     .pp = 1,
+                     .cp = 1,
+                     .ep = 64,
+                     .virtual_stages = 1,
+                     .micro_batch = 4,
+                     .global_batch = 1280,
+                     .sequence = 4096,
+                     .gemm = FC_DTYPE_BF16,
+                     .expert_imbalance = 1};
+  static const fc_eager chains[] = {FC_EAGER_BIAS, FC_EAGER_CLAMP, FC_EAGER_ROPE, FC_EAGER_SORT};
+  fc_train_step plain, one;
+  cr_assert_eq(fc_cost_train_step(&plain, &fixture_gpt_oss_120b, &fixture_h100_profile, &p), FC_OK);
+  double rows = 16384.0 * 4 * 2880, least[] = {68 * rows, 18 * 2 * rows, 36 * 16384.0 * 72 * 64, 16 * rows};
+  for (size_t i = 0; i < sizeof chains / sizeof *chains; i++) {
+    p.eager = chains[i];
+    cr_assert_eq(fc_cost_train_step(&one, &fixture_gpt_oss_120b, &fixture_h100_profile, &p), FC_OK);
+    double bytes = 36 * 5 * least[i];
+    cr_assert_float_eq(one.bytes - plain.bytes, bytes, 1e-6 * bytes, "chain %zu: %g bytes", i,
+                       one.bytes - plain.bytes);
+    cr_assert(one.seconds - plain.seconds >= bytes / fixture_h100.memory_bytes_per_s);
+  }
+  p.ep = 1;
+  p.eager = FC_EAGER_BIAS | FC_EAGER_CLAMP | FC_EAGER_SORT;
+  fc_train_step dense, chained;
+  fc_train_plan d = p;
+  d.eager = 0;
+  cr_assert_eq(fc_cost_train_step(&dense, &fixture_llama_8b, &fixture_h100_profile, &d), FC_OK);
+  cr_assert_eq(fc_cost_train_step(&chained, &fixture_llama_8b, &fixture_h100_profile, &p), FC_OK);
+  cr_assert_eq(dense.seconds, chained.seconds);
+}
+
+Test(memory, what_comes_and_goes) {
+  fc_train_plan p = {.devices = 8, .tp = 1, .pp = 1, .cp = 1, .ep = 1, .virtual_stages = 1, .micro_batch = 1};
+  p.global_batch = 8;
+  p.sequence = 8192;
+  p.gemm = FC_DTYPE_BF16;
+  fc_train_memory fused, eager, two, three;
+  fc_cost_train_memory(&fused, &fixture_llama_8b, &p);
+  p.eager = FC_EAGER_LOSS;
+  fc_cost_train_memory(&eager, &fixture_llama_8b, &p);
+  within(eager.other_bytes - fused.other_bytes, 8.0 * 8192 * 128256, 1e-9, "FP32 copies of the logits");
+  p.zero = 2;
+  fc_cost_train_memory(&two, &fixture_llama_8b, &p);
+  p.zero = 3;
+  fc_cost_train_memory(&three, &fixture_llama_8b, &p);
+  double gathered = three.buffer_bytes - two.buffer_bytes;
+  /* two layers of 218 M parameters and a table of 525 M, in BF16 */
+  within(gathered, 2 * (2 * 218.1e6 + 525.3e6), 0.001, "gathered weights");
+}

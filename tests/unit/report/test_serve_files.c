@@ -25,7 +25,9 @@ static void write_all(const char *folder, const fake *f) {
   char why[FC_REPORT_WHY];
   fc_serve_files *out;
   cr_assert_eq(
-      fc_serve_files_open(&out, folder, &(fc_serve_files_def){true, true, f->def.cluster != NULL}, why),
+      fc_serve_files_open(
+          &out, folder,
+          &(fc_serve_files_def){.requests = true, .timeline = true, .cluster = f->def.cluster != NULL}, why),
       FC_OK);
   fc_cluster_record q = {.request = {.arrival = FC_SECOND,
                                      .admitted = FC_SECOND,

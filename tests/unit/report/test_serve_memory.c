@@ -48,7 +48,8 @@ Test(serve_memory, every_allocation_of_the_files_may_fail) {
     (void)snprintf(new, sizeof new, "%s/new", folder);
     fc_chaos_arm(k, false);
     fc_serve_files *files;
-    fc_status status = fc_serve_files_open(&files, new, &(fc_serve_files_def){true, true, true}, why);
+    fc_status status = fc_serve_files_open(
+        &files, new, &(fc_serve_files_def){.requests = true, .timeline = true, .cluster = true}, why);
     if (status == FC_OK) status = fc_serve_files_commit(files, &f.answer, NULL, &options);
     bool fired = fc_chaos_disarm();
     cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);

@@ -229,6 +229,31 @@ Test(serve_study, merging_keeps_every_request) {
   fc_study_free(s);
 }
 
+/* They are wanted where a batch ends; nowhere else are they looked at. */
+Test(serve_study, gaps_are_asked_for) {
+  fc_study *always = study_of(0, 0), *asked = study_of(0, 0);
+  fc_digest *gaps = calloc(1, sizeof *gaps);
+  size_t wanted = 0;
+  for (uint64_t i = 0; i < 20011; i++) {
+    fc_cluster_record q = request(i, (fc_time)(i * 1000000), 1e6, 4e9);
+    fc_digest_add(gaps, 1e7 * (double)(1 + i % 5 + i / 3000), 4);
+    bool wants = fc_study_wants_gaps(asked);
+    wanted += wants;
+    (void)fc_study_add(always, &q, gaps);
+    (void)fc_study_add(asked, &q, wants ? gaps : NULL);
+  }
+  fc_study_end(always, gaps);
+  fc_study_end(asked, gaps);
+  fc_interval a = fc_study_quantile(always, FC_LATENCY_ITL, 0.9),
+              b = fc_study_quantile(asked, FC_LATENCY_ITL, 0.9);
+  cr_expect(a.known && a.high > a.value);
+  cr_expect_eq(memcmp(&a.value, &b.value, 3 * sizeof(double)), 0);
+  cr_expect_lt(wanted, 1000);
+  free(gaps);
+  fc_study_free(always);
+  fc_study_free(asked);
+}
+
 Test(serve_study, gaps_known_at_the_end_have_no_interval) {
   fc_study *s = study_of(0, 0);
   fc_digest *gaps = calloc(1, sizeof *gaps);

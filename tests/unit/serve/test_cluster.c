@@ -10,6 +10,7 @@
 #include <fleetcast/serve/cluster.h>
 #include <fleetcast/workload/load.h>
 
+#include "test_cluster_load.h"
 #include "test_replica_load.h"
 
 static fc_replica_result one;
@@ -20,35 +21,6 @@ static const fc_step_coefficients COEFFICIENTS = {.base_s = 1e-3,
                                                   .decode_context_s = 1e-8,
                                                   .prefill_token_s = 1e-5,
                                                   .prefill_pair_s = 1e-9};
-
-static fc_cluster_def cluster_of(const fc_step_table *steps, int64_t n, fc_route route) {
-  fc_cluster_def d = fc_cluster_default_def();
-  d.replica.steps = steps;
-  d.replica.policy.max_batch = 16;
-  d.replica.policy.token_budget = 256;
-  d.replica.kv_blocks = 400;
-  d.replicas = n;
-  d.route = route;
-  return d;
-}
-
-static void run(fc_cluster_result *out, const fc_cluster_def *d, const fc_request_source *source,
-                uint64_t seed) {
-  char why[256] = "";
-  fc_status status = fc_cluster_run(out, d, source, seed, why);
-  cr_assert_eq(status, FC_OK, "%s: %s", fc_status_text(status), why);
-}
-
-static void random_load(replica_load *l, uint64_t seed, double gap_s) {
-  fc_rng rng = fc_rng_keyed(seed, FC_STREAM_TEST, 0, 0);
-  double at = 0;
-  for (uint64_t i = 0; i < l->n; i++) {
-    at += gap_s * fc_rng_exponential(&rng);
-    l->request[i].arrival = fc_time_from_s(at);
-    l->request[i].input_tokens = 1 + (uint32_t)(600 * fc_rng_uniform(&rng));
-    l->request[i].output_tokens = (uint32_t)(200 * fc_rng_uniform(&rng));
-  }
-}
 
 static void keep(void *context, const fc_cluster_record *r) {
   replica_load *l = context;
@@ -89,14 +61,14 @@ Test(cluster, one_replica_is_a_replica_to_the_nanosecond) {
     d.replica.ingress_s = seed % 5 ? 0 : 1e-4;
     d.replica.egress_s = seed % 7 ? 0 : 2e-4;
     replica_load l = replica_load_new(400), m = replica_load_new(400);
-    random_load(&l, seed, 0.05);
+    replica_load_random(&l, seed, 0.05);
     memcpy(m.request, l.request, l.n * sizeof *l.request);
     fc_replica_def r = d.replica;
     replica_load_watch(&l, &r);
     replica_load_run(&one, &r, &l, seed);
     watch(&m, &d);
     fc_request_source source = replica_load_source(&m);
-    run(&all, &d, &source, seed);
+    cluster_run(&all, &d, &source, seed);
     same(&one, &all);
     cr_assert_eq(m.done, m.n);
     cr_assert_eq(m.recorded, m.n);
@@ -146,7 +118,7 @@ Test(cluster, one_replica_is_a_replica_in_a_closed_loop) {
     fc_load *a = closed_load(seed, clients, 500, turns), *b = closed_load(seed, clients, 500, turns);
     fc_request_source from_a = fc_load_source(a), from_b = fc_load_source(b);
     cr_assert_eq(fc_replica_run(&one, &d.replica, &from_a, seed, NULL), FC_OK);
-    run(&all, &d, &from_b, seed);
+    cluster_run(&all, &d, &from_b, seed);
     cr_assert_eq(one.in, all.in);
     same(&one, &all);
     cr_assert_eq(one.cache_hits > 0, turns > 1);
@@ -169,9 +141,9 @@ Test(cluster, equal_replicas_get_equal_shares) {
     for (int load = 0; load < 2; load++) { /* nearly idle, busy */
       fc_cluster_def d = cluster_of(t, 7, EVEN[k]);
       replica_load l = replica_load_new(21000);
-      random_load(&l, 5, load ? 0.012 : 1);
+      replica_load_random(&l, 5, load ? 0.012 : 1);
       fc_request_source source = replica_load_source(&l);
-      run(&all, &d, &source, 1);
+      cluster_run(&all, &d, &source, 1);
       for (size_t i = 0; i < 7; i++)
         cr_assert(fabs((double)all.by_replica[i].in / 3000 - 1) < 0.09, "%s: replica %zu got %llu of 21000",
                   fc_route_name(EVEN[k]), i, (unsigned long long)all.by_replica[i].in);
@@ -187,15 +159,15 @@ Test(cluster, what_a_request_is_called_does_not_matter) {
   for (size_t k = 0; k < 4; k++) {
     fc_cluster_def d = cluster_of(t, 3, EVEN[k]);
     replica_load l = replica_load_new(2000), m = replica_load_new(2000);
-    random_load(&l, 8, 0.03);
+    replica_load_random(&l, 8, 0.03);
     memcpy(m.request, l.request, l.n * sizeof *l.request);
     for (uint64_t i = 0; i < m.n; i++) m.request[i].number = m.n - 1 - i;
     watch(&l, &d);
     fc_request_source source = replica_load_source(&l);
-    run(&all, &d, &source, 1);
+    cluster_run(&all, &d, &source, 1);
     watch(&m, &d);
     source = replica_load_source(&m);
-    run(&again, &d, &source, 2); /* nor does the seed */
+    cluster_run(&again, &d, &source, 2); /* nor does the seed */
     for (uint64_t i = 0; i < l.n; i++) cr_assert_eq(l.record[i].finish, m.record[m.n - 1 - i].finish);
     fc_cluster_result_fini(&all);
     fc_cluster_result_fini(&again);
@@ -215,7 +187,7 @@ Test(cluster, same_seed_same_bytes) {
     for (int k = 0; k < 2; k++) {
       fc_load *load = closed_load(3, 60, 3000, 5);
       fc_request_source source = fc_load_source(load);
-      run(k ? &again : &all, &d, &source, 1);
+      cluster_run(k ? &again : &all, &d, &source, 1);
       fc_load_free(load);
     }
     cr_assert_eq(memcmp(all.by_replica, again.by_replica, 5 * sizeof *all.by_replica), 0);
@@ -257,7 +229,7 @@ Test(cluster, apart_is_as_on_one_clock) {
     d.slo = slo;
     replica_load l = replica_load_new(n), m = replica_load_new(n);
     bool prompts = seed > 10 && ties; /* alone: a step is an iteration */
-    random_load(&l, seed, (prompts ? 0.002 : 0.03) / (double)replicas);
+    replica_load_random(&l, seed, (prompts ? 0.002 : 0.03) / (double)replicas);
     for (uint64_t i = 0; i < n; i++) {
       if (prompts) l.request[i].output_tokens = 1;
       if (ties) l.request[i].arrival -= l.request[i].arrival % (FC_SECOND / 1000);
@@ -269,14 +241,14 @@ Test(cluster, apart_is_as_on_one_clock) {
     memcpy(m.request, l.request, n * sizeof *l.request);
     watch(&l, &d);
     fc_request_source source = replica_load_source(&l);
-    run(&all, &d, &source, seed);
+    cluster_run(&all, &d, &source, seed);
     for (int threads = 1; threads <= 5; threads += 2) {
       d.open_loop = true;
       d.threads = threads;
       d.context = &m;
       d.record = in_order;
       source = replica_load_source(&m);
-      run(&again, &d, &source, seed);
+      cluster_run(&again, &d, &source, seed);
       cr_assert_eq(m.recorded, n);
       cr_assert_eq(m.done, n);
       cr_assert_eq(memcmp(m.record, l.record, n * sizeof *l.record), 0);
@@ -294,6 +266,80 @@ Test(cluster, apart_is_as_on_one_clock) {
   fc_step_table_free(even);
 }
 
+/* What is in front of the engine knows the requests that have come, not those that are drawn already. */
+Test(cluster, apart_nobody_waits_for_those_to_come) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  replica_load l = replica_load_new(3000), m = replica_load_new(3000);
+  replica_load_random(&l, 3, 0.02);
+  memcpy(m.request, l.request, l.n * sizeof *l.request);
+  fc_cluster_def d = cluster_of(t, 3, FC_ROUTE_ROUND_ROBIN);
+  d.replica.front_request_s = 1e-3;
+  d.replica.steps_ahead = 1.2;
+  for (int apart = 0; apart < 2; apart++) {
+    watch(apart ? &m : &l, &d);
+    d.open_loop = apart;
+    fc_request_source source = replica_load_source(apart ? &m : &l);
+    source.done = NULL; /* wants them in order; what is in front makes them overtake */
+    cluster_run(&all, &d, &source, 1);
+    fc_cluster_result_fini(&all);
+  }
+  cr_assert_eq(memcmp(m.record, l.record, l.n * sizeof *l.record), 0);
+  replica_load_free(&l);
+  replica_load_free(&m);
+  fc_step_table_free(t);
+}
+
+typedef struct {
+  fc_gaps gaps;
+  uint64_t n, gaps_n[4000], come[4000], under_way[4000];
+  fc_digest last;
+} looks;
+
+static void look_at_gaps(void *context, const fc_cluster_record *r) {
+  looks *l = context;
+  cr_assert_lt(l->n, 4000);
+  l->gaps.sum(l->gaps.run, &l->last);
+  cr_assert(l->n == 0 || l->last.n >= l->gaps_n[l->n - 1]);
+  l->gaps_n[l->n] = l->last.n;
+  l->come[l->n] = r->come;
+  l->under_way[l->n++] = r->under_way;
+}
+
+/* While it runs: gaps so far, which in the end are all, and who is there: the same for any number of threads.
+ */
+Test(cluster, tells_of_a_run_under_way) {
+  fc_step_table *t = linear_table(&COEFFICIENTS, 1, 16, 1);
+  looks *x = calloc(1, sizeof *x), *first = calloc(1, sizeof *first);
+  for (int threads = 0; threads <= 3; threads++) { /* 0: on one clock */
+    fc_cluster_def d = cluster_of(t, 3, FC_ROUTE_ROUND_ROBIN);
+    replica_load l = replica_load_new(4000);
+    replica_load_random(&l, 5, 0.02);
+    memset(x, 0, sizeof *x);
+    d.gaps = &x->gaps;
+    d.context = x;
+    d.record = look_at_gaps;
+    d.open_loop = threads > 0;
+    d.threads = threads ? threads : 1;
+    fc_request_source source = replica_load_source(&l);
+    cluster_run(&all, &d, &source, 1);
+    cr_assert_eq(x->n, l.n);
+    cr_assert_eq(x->come[x->n - 1], l.n);
+    cr_assert_eq(x->under_way[x->n - 1], 1);
+    if (threads) cr_assert_eq(memcmp(&x->last, &all.total.itl, sizeof x->last), 0);
+    cr_assert_eq(x->last.n, all.total.itl.n);
+    if (threads == 0) *first = *x;
+    cr_assert_eq(memcmp(x->come, first->come, sizeof x->come), 0);
+    cr_assert_eq(memcmp(x->under_way, first->under_way, sizeof x->under_way), 0);
+    if (threads > 1) cr_assert_eq(memcmp(x->gaps_n, first->gaps_n, sizeof x->gaps_n), 0);
+    if (threads == 1) *first = *x;
+    fc_cluster_result_fini(&all);
+    replica_load_free(&l);
+  }
+  free(x);
+  free(first);
+  fc_step_table_free(t);
+}
+
 /* --- routes --- */
 
 /* Sessions stay where their prefix is; spread at random they lose it. */
@@ -306,7 +352,7 @@ Test(cluster, prefix_route_hits_more) {
     d.replica.kv_blocks = 2000;
     fc_load *load = closed_load(9, 24, 4000, 5);
     fc_request_source source = fc_load_source(load);
-    run(&all, &d, &source, 1);
+    cluster_run(&all, &d, &source, 1);
     hits[k] = (double)all.total.cache_hits / (double)all.total.cache_lookups;
     fc_cluster_result_fini(&all);
     fc_load_free(load);
@@ -324,7 +370,7 @@ Test(cluster, prefix_guard_spreads_a_hot_prefix) {
     d.replica.prefix_cache = true;
     d.guard_requests = guarded ? 8 : INT64_MAX;
     replica_load l = replica_load_new(2000);
-    random_load(&l, 4, 0.004);
+    replica_load_random(&l, 4, 0.004);
     for (uint64_t i = 0; i < l.n; i++) {
       l.request[i].arrival += i ? FC_SECOND : 0; /* the first one's prompt is cached by then */
       l.request[i].input_tokens = 140;
@@ -333,7 +379,7 @@ Test(cluster, prefix_guard_spreads_a_hot_prefix) {
       l.request[i].n_blocks = 4;
     }
     fc_request_source source = replica_load_source(&l);
-    run(&all, &d, &source, 1);
+    cluster_run(&all, &d, &source, 1);
     uint64_t most = 0, fewest = UINT64_MAX;
     for (size_t i = 0; i < 4; i++) {
       if (all.by_replica[i].in > most) most = all.by_replica[i].in;
@@ -363,9 +409,9 @@ Test(cluster, length_route_keeps_lengths_apart) {
   d.context = &wrong;
   d.record = short_and_long;
   replica_load l = replica_load_new(2000);
-  random_load(&l, 4, 0.02);
+  replica_load_random(&l, 4, 0.02);
   fc_request_source source = replica_load_source(&l);
-  run(&all, &d, &source, 1);
+  cluster_run(&all, &d, &source, 1);
   cr_assert_eq(wrong, 0);
   fc_cluster_result_fini(&all);
   replica_load_free(&l);
@@ -390,7 +436,7 @@ Test(cluster, least_tokens_counts_tokens) {
     l.request[i].input_tokens = i ? 100 : 3000;
   }
   fc_request_source source = replica_load_source(&l);
-  run(&all, &d, &source, 1);
+  cluster_run(&all, &d, &source, 1);
   cr_assert(replica[0] == 0 && replica[1] == 1 && replica[2] == 1 && replica[3] == 1);
   fc_cluster_result_fini(&all);
   replica_load_free(&l);
@@ -405,9 +451,9 @@ Test(cluster, lengths_without_a_replica_go_anywhere) {
   d.length_below[0] = 10;
   d.length_share[1] = 1e-3;
   replica_load l = replica_load_new(1000);
-  random_load(&l, 4, 0.05);
+  replica_load_random(&l, 4, 0.05);
   fc_request_source source = replica_load_source(&l);
-  run(&all, &d, &source, 1);
+  cluster_run(&all, &d, &source, 1);
   for (size_t i = 0; i < 2; i++) cr_assert(all.by_replica[i].in > 450);
   fc_cluster_result_fini(&all);
   replica_load_free(&l);
@@ -425,13 +471,13 @@ Test(cluster, predicted_work_beats_counting_requests) {
     d.replica.policy.token_budget = 4096;
     d.replica.kv_blocks = 100000;
     replica_load l = replica_load_new(20000);
-    random_load(&l, 4, 0.0014);
+    replica_load_random(&l, 4, 0.0014);
     for (uint64_t i = 0; i < l.n; i++) {
       l.request[i].input_tokens = l.request[i].input_tokens % 10 ? 100 : 4000;
       l.request[i].output_tokens = 0;
     }
     fc_request_source source = replica_load_source(&l);
-    run(&all, &d, &source, 1);
+    cluster_run(&all, &d, &source, 1);
     mean[by_work] = fc_digest_mean(&all.total.e2e);
     fc_cluster_result_fini(&all);
     replica_load_free(&l);
@@ -471,11 +517,11 @@ Test(cluster, classes_are_counted_by_their_limits) {
   d.context = &s;
   d.record = count_within;
   replica_load l = replica_load_new(4000);
-  random_load(&l, 6, 0.0029);
+  replica_load_random(&l, 6, 0.0029);
   for (uint64_t i = 0; i < l.n; i++) l.request[i].slo_class = i % 3 == 0;
   l.request[5].input_tokens = 100000; /* refused: misses */
   fc_request_source source = replica_load_source(&l);
-  run(&all, &d, &source, 1);
+  cluster_run(&all, &d, &source, 1);
   for (size_t k = 0; k < 2; k++) {
     const fc_cluster_class *c = &all.by_class[k];
     cr_assert_eq(c->in, s.over[k]);

@@ -9,6 +9,7 @@
 #include <fleetcast/base/rng.h>
 #include <fleetcast/serve/cluster.h>
 
+#include "test_cluster_load.h"
 #include "test_replica_load.h"
 
 static fc_cluster_result all, again;
@@ -30,23 +31,16 @@ static void keep_sample(void *context, const fc_cluster_sample *s) {
   sample[n_samples++] = *s;
 }
 
-static fc_cluster_def cluster_of(const fc_step_table *steps, int64_t n) {
-  fc_cluster_def d = fc_cluster_default_def();
-  d.replica.steps = steps;
-  d.replica.policy.max_batch = 16;
-  d.replica.policy.token_budget = 256;
+static fc_cluster_def life_of(const fc_step_table *steps, int64_t n) {
+  fc_cluster_def d = cluster_of(steps, n, FC_ROUTE_LEAST_REQUESTS);
   d.replica.kv_blocks = 800;
-  d.replicas = n;
-  d.route = FC_ROUTE_LEAST_REQUESTS;
   return d;
 }
 
 static void run(fc_cluster_result *out, const fc_cluster_def *d, replica_load *l, uint64_t seed) {
-  char why[256] = "";
   n_samples = 0;
   fc_request_source source = replica_load_source(l);
-  fc_status status = fc_cluster_run(out, d, &source, seed, why);
-  cr_assert_eq(status, FC_OK, "%s: %s", fc_status_text(status), why);
+  cluster_run(out, d, &source, seed);
   cr_assert_eq(l->done, l->n);
   cr_assert_eq(out->in, l->n);
   cr_assert_eq(out->in_flight, 0);
@@ -70,7 +64,7 @@ static void constant(replica_load *l, uint64_t seed, double rate, double start_s
 /* --- the scaler --- */
 
 static fc_cluster_def scaled(const fc_step_table *steps, fc_scale on, double target) {
-  fc_cluster_def d = cluster_of(steps, 1);
+  fc_cluster_def d = life_of(steps, 1);
   d.scale.on = on;
   d.scale.target = target;
   d.scale.replicas_max = 20;
@@ -249,7 +243,7 @@ Test(cluster_life, bounds_and_tolerance_hold) {
 /* --- failures --- */
 
 static fc_cluster_def failing(const fc_step_table *steps, double mtbf_s, double mttr_s, double shape) {
-  fc_cluster_def d = cluster_of(steps, 4);
+  fc_cluster_def d = life_of(steps, 4);
   d.failure.mean_s = mtbf_s;
   d.failure.shape = shape;
   d.failure.repair_s = fc_dist_point(mttr_s);
@@ -348,7 +342,7 @@ Test(cluster_life, requests_are_conserved_under_failures) {
 Test(cluster_life, one_failure_by_hand) {
   fc_step_coefficients k = {.prefill_token_s = 1e-3};
   fc_step_table *t = linear_table(&k, 1, 16, 1);
-  fc_cluster_def d = cluster_of(t, 1);
+  fc_cluster_def d = life_of(t, 1);
   d.failure.mean_s = 1;
   d.failure.shape = 10;
   d.failure.repair_s = fc_dist_point(2);

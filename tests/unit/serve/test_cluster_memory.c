@@ -19,6 +19,8 @@ static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic, 
   d.replicas = 2;
   d.route = apart ? FC_ROUTE_RANDOM : FC_ROUTE_PREFIX;
   d.open_loop = apart;
+  fc_gaps gaps;
+  d.gaps = &gaps;
   if (dynamic) {
     d.failure.mean_s = 0.4;
     d.failure.repair_s = fc_dist_point(0.1);

@@ -8,27 +8,10 @@
 #include <fleetcast/des/stats.h>
 #include <fleetcast/serve/cluster.h>
 
+#include "test_cluster_load.h"
 #include "test_replica_load.h"
 
 static fc_cluster_result all;
-
-static fc_cluster_def cluster_of(const fc_step_table *steps, int64_t n, fc_route route) {
-  fc_cluster_def d = fc_cluster_default_def();
-  d.replica.steps = steps;
-  d.replica.policy.max_batch = 16;
-  d.replica.policy.token_budget = 256;
-  d.replica.kv_blocks = 400;
-  d.replicas = n;
-  d.route = route;
-  return d;
-}
-
-static void run(fc_cluster_result *out, const fc_cluster_def *d, const fc_request_source *source,
-                uint64_t seed) {
-  char why[256] = "";
-  fc_status status = fc_cluster_run(out, d, source, seed, why);
-  cr_assert_eq(status, FC_OK, "%s: %s", fc_status_text(status), why);
-}
 
 enum { WARM = 4000 };
 
@@ -78,7 +61,7 @@ static double sojourn(fc_route route, int64_t n, bool exponential, double rho, u
               .exponential = exponential};
   d.context = &s;
   d.record = record;
-  run(&all, &d, &(fc_request_source){&s, peek, take, NULL}, seed);
+  cluster_run(&all, &d, &(fc_request_source){&s, peek, take, NULL}, seed);
   fc_step_table_free(t);
   *half = fc_batches_half_width(&s.sojourn, 1 - 0.01 / 10);
   return fc_batches_mean(&s.sojourn);

@@ -231,6 +231,83 @@ Test(search, threads_change_nothing) {
   fc_search_result_fini(&four);
 }
 
+/* A prompt of 1,000 tokens takes 100 ms, a token of any batch 10 ms: together nine in ten requests meet 14 ms
+ * only where few prompts come, apart as many as the prompts' side takes: two in 190 ms. */
+static const fc_step_coefficients prompts_hurt = {
+    .base_s = 10e-3, .decode_request_s = 1e-6, .prefill_token_s = 90e-6};
+
+static fc_search_def hurting(const fc_search_instance *in) {
+  fc_search_def d = toy(in, 1);
+  d.load.input = fc_dist_point(1000);
+  d.slo = (fc_search_slo){.ttft_s = 1, .tpot_s = 14e-3, .percentile = 0.9};
+  return d;
+}
+
+static const fc_search_instance hurt = {.device = "toy",
+                                        .usd_per_s = 1 / 3600.0,
+                                        .plan = {.devices = 1, .tp = 1, .attention_dp = 1, .ep = 1},
+                                        .step = fc_step_linear,
+                                        .context = &prompts_hurt,
+                                        .kv_blocks = 40000,
+                                        .link_bytes_per_s = 50e9,
+                                        .kv_bytes_per_token = 1e5};
+
+Test(search, apart_wins_where_prompts_hurt) {
+  fc_search_instance in = hurt;
+  fc_search_def d = hurting(&in);
+  fc_search_result whole = found(&d);
+  d.apart = true;
+  fc_search_result r = found(&d);
+  const fc_search_candidate *best = &r.candidate[0];
+  cr_assert_gt(r.n, whole.n);
+  cr_assert(best->prefills > 0 && best->decodes > 0, "%s", r.answer);
+  cr_assert_gt(best->prefills, best->decodes, "%s", r.answer);
+  cr_assert_eq(best->instance_devices, best->prefills + best->decodes);
+  double each = best->at.rate_per_s / (double)best->prefills; /* of 10.5 */
+  cr_assert(each > 6 && each < 10.6, "%g: %s", each, r.answer);
+  cr_assert_lt(best->usd_per_mtok, 0.8 * whole.candidate[0].usd_per_mtok);
+  cr_assert_leq(r.excess, 0.1, "%g", r.excess);
+  cr_assert_lt(r.other_way, r.n_met); /* and by how much the others lost is of the best of them */
+  cr_assert_eq(r.candidate[r.other_way].prefills, 0);
+  cr_assert(!(r.candidate[r.other_way].usd_per_mtok > whole.candidate[0].usd_per_mtok));
+  cr_assert(strstr(r.answer, "prefill"), "%s", r.answer);
+  fc_search_result_fini(&whole);
+  d.threads = 4;
+  fc_search_result four = found(&d);
+  cr_assert_str_eq(r.answer, four.answer);
+  cr_assert_eq(memcmp(&best->at, &four.candidate[0].at, sizeof best->at), 0);
+  fc_search_result_fini(&r);
+  fc_search_result_fini(&four);
+}
+
+/* A slow link makes TPOT of it: the transfer of a prompt's 100 MB. */
+Test(search, apart_needs_a_link) {
+  fc_search_instance in = hurt;
+  fc_search_def d = hurting(&in);
+  d.apart = true;
+  in.link_bytes_per_s = 20e6;
+  fc_search_result r = found(&d);
+  for (size_t i = 0; i < r.n_met; i++) cr_assert_eq(r.candidate[i].prefills, 0, "%s", r.candidate[i].why);
+  fc_search_result_fini(&r);
+  in.link_bytes_per_s = 0;
+  r = found(&d);
+  for (size_t i = 0; i < r.n; i++) cr_assert_eq(r.candidate[i].prefills, 0);
+  fc_search_result_fini(&r);
+}
+
+/* Whatever is forbidden to be larger is not. */
+Test(search, apart_keeps_to_the_devices_there_are) {
+  fc_search_instance in = hurt;
+  fc_search_def d = hurting(&in);
+  d.apart = true;
+  d.rate_per_s = 15;
+  d.devices_max = 4;
+  fc_search_result r = found(&d);
+  cr_assert_gt(r.n_met, 0, "%s", r.answer);
+  for (size_t i = 0; i < r.n_met; i++) cr_assert_leq(r.candidate[i].devices, 4);
+  fc_search_result_fini(&r);
+}
+
 /* No point of the front is both cheaper and faster than another. */
 Test(search, front_is_a_front) {
   fc_search_instance in[2];

@@ -6,7 +6,7 @@
 
 #include "chaos_malloc.h"
 
-static fc_status one_search(void) {
+static fc_status one_search(bool apart) {
   static const fc_step_coefficients times = {
       .base_s = 10e-3, .decode_request_s = 0.1e-3, .prefill_token_s = 1e-7};
   static const int64_t batch = 4, budget = 512;
@@ -15,7 +15,9 @@ static fc_status one_search(void) {
                            .plan = {.devices = 1, .tp = 1, .attention_dp = 1, .ep = 1},
                            .step = fc_step_linear,
                            .context = &times,
-                           .kv_blocks = 100};
+                           .kv_blocks = 100,
+                           .link_bytes_per_s = 1e9,
+                           .kv_bytes_per_token = 1e4};
   fc_search_def d = fc_search_default_def();
   d.n_instances = d.n_batches = d.n_budgets = 1;
   d.instances = &in;
@@ -25,6 +27,7 @@ static fc_status one_search(void) {
   d.load.output = fc_dist_point(50);
   d.slo = (fc_search_slo){.ttft_s = 1, .tpot_s = 20e-3};
   d.requests = 100;
+  d.apart = apart;
   d.threads = 1;
   fc_search_result r;
   fc_status status = fc_search_run(&r, &d, NULL);
@@ -33,16 +36,26 @@ static fc_status one_search(void) {
   return status;
 }
 
+static bool refused(bool apart, bool and_later, size_t k) {
+  fc_chaos_arm(k, and_later);
+  fc_status status = one_search(apart);
+  bool fired = fc_chaos_disarm();
+  cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
+  cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
+  return fired;
+}
+
 Test(search_memory, refusals_are_reported) {
-  for (int and_later = 0; and_later < 2; and_later++)
-    for (size_t k = 0;; k++) {
-      fc_chaos_arm(k, and_later);
-      fc_status status = one_search();
-      bool fired = fc_chaos_disarm();
-      cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-      cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-      if (fired) continue;
-      cr_assert_gt(k, 50, "only %zu allocations", k);
-      break;
-    }
+  for (int and_later = 0; and_later < 2; and_later++) {
+    size_t k = 0;
+    while (refused(false, and_later, k)) k++;
+    cr_assert_gt(k, 50, "only %zu allocations", k);
+  }
+}
+
+/* Many more: the first all, then ever fewer. */
+Test(search_memory, refusals_apart_are_reported) {
+  size_t k = 0;
+  while (refused(true, false, k)) k += 1 + k / 16;
+  cr_assert_gt(k, 100, "only %zu allocations", k);
 }

@@ -35,7 +35,7 @@ typedef struct fc_family_report {
   double form_median_error;       /* of the form alone */
   double coverage;                /* of the 90 % interval, leave-one-out */
   double noise;                   /* robust sd of ln among repeats of one shape; 0: no repeats */
-  double neighbour;               /* median |ln ratio of residuals| of nearest neighbours */
+  double neighbour;               /* median |ln ratio of residuals| of nearest other shapes; 0: no other */
   size_t shapes;                  /* distinct ones */
   size_t outliers;                /* points farther than 4 robust sd from their leave-one-out prediction */
   size_t worst[5];                /* indices into the table's points; SIZE_MAX: none */

@@ -46,8 +46,10 @@ bool fc_csv_number(double *out, const fc_csv_field *field);
 
 enum { FC_CSV_NUMBER_TEXT = 32 };
 /** The shortest of %.15g, %.16g, %.17g that reads back to the same double; '.' whatever the locale; -0 is 0.
- *  @pre value is finite */
-void fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value);
+ *  @return its length.  @pre value is finite */
+size_t fc_csv_number_format(char out[FC_CSV_NUMBER_TEXT], double value);
+/** %lld.  @return its length */
+size_t fc_csv_int_format(char out[FC_CSV_NUMBER_TEXT], long long value);
 
 /** Writers of one field; a comma goes before every field but a row's first.  Numbers are printed with the
  *  shortest text that reads back to the same double; non-finite values are a programming error. */

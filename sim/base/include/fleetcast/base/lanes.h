@@ -32,40 +32,51 @@ FC_LANES_INLINE void fc_lanes_store(float *to, const fc_lanes *x) {
   memcpy(to, x, sizeof *x);
 }
 
-FC_LANES_INLINE void fc_lanes_abs(fc_lanes *x) {
-  *x = (fc_lanes)((fc_int_lanes)*x & ((fc_int_lanes){0} + INT32_MAX));
-}
+/** Of vectors `type` of `count` floats, with `ints` of as many integers:
+ *
+ *  name_abs, name_sqrt; name_max: lane by lane, the larger of two.
+ *  name_exp_minus: x = exp(-x) for x >= 0 by 2^n times a polynomial of degree 5, relative error below 3e-7;
+ *  beyond 60 e^-60, so that no product with it is a denormal, which would be slow.  @source minimax on
+ *  [-1/2, 1/2] ln 2, after Cephes' expf */
+/* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): types */
+#define FC_LANES_FUNCTIONS(name, type, ints, count)                                                          \
+  FC_LANES_INLINE void name##_abs(type *x) { *x = (type)((ints)*x & ((ints){0} + INT32_MAX)); }              \
+  FC_LANES_INLINE void name##_sqrt(type *x) {                                                                \
+    float each[count];                                                                                       \
+    memcpy(each, x, sizeof each);                                                                            \
+    for (int l = 0; l < (count); l++) each[l] = sqrtf(each[l]);                                              \
+    memcpy(x, each, sizeof each);                                                                            \
+  }                                                                                                          \
+  FC_LANES_INLINE void name##_max(type *x, const type *other) {                                              \
+    ints larger = *other > *x;                                                                               \
+    *x = (type)((larger & (ints)*other) | (~larger & (ints)*x));                                             \
+  }                                                                                                          \
+  FC_LANES_INLINE void name##_exp_minus(type *x) {                                                           \
+    ints small = *x < 60.0F;                                                                                 \
+    type most = (type){0} + 60.0F;                                                                           \
+    type v = (type)((small & (ints)*x) | (~small & (ints)most));                                             \
+    type n = -1.44269504F * v + 12582912.0F - 12582912.0F; /* to the nearest, by the unit bit of a float */  \
+    type r = (-v - n * 0.693359375F) + n * 2.12194440e-4F;                                                   \
+    type p = 1.9875691500e-4F * r + 1.3981999507e-3F;                                                        \
+    p = p * r + 8.3334519073e-3F;                                                                            \
+    p = p * r + 4.1665795894e-2F;                                                                            \
+    p = p * r + 1.6666665459e-1F;                                                                            \
+    p = p * r + 5.0000001201e-1F;                                                                            \
+    p = p * r * r + r + 1.0F;                                                                                \
+    ints power = (__builtin_convertvector(n, ints) + 127) << 23;                                             \
+    *x = p * (type)power;                                                                                    \
+  }
+/* NOLINTEND(bugprone-macro-parentheses) */
+/* clang-format on */
 
-FC_LANES_INLINE void fc_lanes_sqrt(fc_lanes *x) {
-  float each[FC_LANES];
-  memcpy(each, x, sizeof each);
-  for (int l = 0; l < FC_LANES; l++) each[l] = sqrtf(each[l]);
-  memcpy(x, each, sizeof each);
-}
+FC_LANES_FUNCTIONS(fc_lanes, fc_lanes, fc_int_lanes, FC_LANES)
 
-/** Lane by lane, the larger of two. */
-FC_LANES_INLINE void fc_lanes_max(fc_lanes *x, const fc_lanes *other) {
-  fc_int_lanes larger = *other > *x;
-  *x = (fc_lanes)((larger & (fc_int_lanes)*other) | (~larger & (fc_int_lanes)*x));
-}
+/** Sixteen, for loops over shapes. */
+enum { FC_WIDE_LANES = 16 };
+typedef float fc_wide __attribute__((vector_size(4 * 16)));
+typedef int32_t fc_int_wide __attribute__((vector_size(4 * 16)));
 
-/** x = exp(-x) for x >= 0 by 2^n times a polynomial of degree 5, relative error below 3e-7; beyond 60 e^-60,
- * so that no product with it is a denormal, which would be slow.  @source minimax on [-1/2, 1/2] ln 2, after
- * Cephes' expf */
-FC_LANES_INLINE void fc_lanes_exp_minus(fc_lanes *x) {
-  fc_int_lanes small = *x < 60.0F;
-  fc_lanes most = (fc_lanes){0} + 60.0F;
-  fc_lanes v = (fc_lanes)((small & (fc_int_lanes)*x) | (~small & (fc_int_lanes)most));
-  fc_lanes n = -1.44269504F * v + 12582912.0F - 12582912.0F; /* to the nearest, by the unit bit of a float */
-  fc_lanes r = (-v - n * 0.693359375F) + n * 2.12194440e-4F;
-  fc_lanes p = 1.9875691500e-4F * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * r * r + r + 1.0F;
-  fc_int_lanes power = (__builtin_convertvector(n, fc_int_lanes) + 127) << 23;
-  *x = p * (fc_lanes)power;
-}
+FC_LANES_FUNCTIONS(fc_wide, fc_wide, fc_int_wide, FC_WIDE_LANES)
 
 #endif

@@ -18,6 +18,13 @@
  * a load that follows a power law.  What no table holds (norms, quantisers, rotary embedding) keeps its form.
  *  docs/validate.md#truth has the errors against measured serving. */
 
+/** All-reduce in one step: seconds of a small one, and the share of a link's bandwidth at which a rank reads.
+ *  @source vLLM pull requests 24111 and 24532, `ca_1stage` on H100: 5 us + (n - 1) z at 310 to 320 GB/s of
+ * 450, n = 4 and 6, z = 0.5 to 4 MB; B200, n = 8: 8.7 us with the norm fused into it (SGLang pull request
+ * 7621) */
+#define FC_ONE_SHOT_S     5e-6
+#define FC_ONE_SHOT_SHARE 0.7
+
 typedef struct fc_engine {
   const char *name;    /* "vllm", "sglang", "trtllm" */
   const char *gemm;    /* number format of the linear layers: "fp8_block", "nvfp4", "bf16", ... */
@@ -27,11 +34,15 @@ typedef struct fc_engine {
   /* overheads, FC_ENGINE_* below unless set otherwise */
   double glue; /* factor on the time of small kernels and on the gaps between kernels: fusion, programmatic
                   launch, two streams */
-  double collective;    /* factor on NCCL's times: engines' own all-reduce for small messages */
-  double step_s;        /* an iteration on the host that nothing hides */
-  double request_s;     /* each request in it */
-  double eager_layer_s; /* of the host, to launch a layer of latent attention in an iteration with prompts,
-                           which no graph holds: the device waits where it is done sooner */
+  double collective; /* factor on collectives' times, an all-reduce in one step (FC_ONE_SHOT_S) among them */
+  double step_s;     /* an iteration on the host that nothing hides */
+  double request_s;  /* each request in it */
+  /* of the host, to launch a layer in an iteration with prompts that no graph holds: the device waits where
+   * it is done sooner */
+  double eager_layer_s, eager_plain_s; /* with latent attention; with any other and experts */
+  double graph_tokens;                 /* graphs hold iterations with prompts up to here */
+  double shared_tokens; /* up to here shared experts run on a stream of their own, beside the routed ones */
+  bool fuses_shared;    /* without expert parallelism they are one more routed expert instead */
   /* before the first token reaches its client, beside the iterations themselves */
   double way_s;           /* on the wire and in queues, each way: a request so arrives between iterations */
   double front_s;         /* HTTP, tokeniser, detokeniser: fixed */

@@ -3,6 +3,7 @@
 #define FC_COST_FORM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <fleetcast/cost/profile.h>
 
@@ -54,7 +55,16 @@ double fc_form_s(fc_form form, const fc_coef *coef, const fc_geometry *g);
 /** Terms over the whole, by fc_regime: fixed, traffic, compute.  Their smooth maximum makes the sum differ
  * from 1. */
 void fc_form_shares(double share[FC_REGIME_COUNT], fc_form form, const fc_coef *coef, const fc_geometry *g);
-/** What bounds the shape. */
+/** What bounds the shape: by its shares; or these first. */
+fc_regime fc_form_largest(const double share[FC_REGIME_COUNT]);
 fc_regime fc_form_regime(fc_form form, const fc_coef *coef, const fc_geometry *g);
+
+/** Time and shares, as above. */
+typedef struct fc_form_answer {
+  double seconds, share[FC_REGIME_COUNT];
+} fc_form_answer;
+
+/** Those of n shapes, with the bits that one by one gives, sooner. */
+void fc_form_answers(fc_form_answer *out, fc_form form, const fc_coef *coef, const fc_geometry *g, size_t n);
 
 #endif

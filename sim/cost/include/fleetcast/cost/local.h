@@ -6,6 +6,7 @@
 
 struct fc_op;
 struct fc_kernel_fit;
+struct fc_form_answer;
 
 /** The local correction: what a kernel's physical form leaves unexplained, by shape, where measurements carry
  * it.
@@ -55,7 +56,17 @@ typedef struct fc_local_answer {
   double support;    /* similarity of the anchors, 0 (none near) to 1 */
 } fc_local_answer;
 
+/** At one shape. */
 void fc_local_evaluate(fc_local_answer *out, const fc_local *local, const float x[FC_LOCAL_COORDINATES]);
+
+/** Many shapes of one operator at once: x[coordinate][shape], from the answers of their forms; the same bits
+ * as one by one. */
+enum { FC_LOCAL_ROWS = 16 };
+void fc_local_rows_coordinates(float x[FC_LOCAL_COORDINATES][FC_LOCAL_ROWS], const struct fc_op *op,
+                               double units, const struct fc_form_answer *form);
+void fc_local_rows_evaluate(fc_local_answer out[FC_LOCAL_ROWS], const fc_local *local,
+                            float x[FC_LOCAL_COORDINATES][FC_LOCAL_ROWS]);
+
 /** The correction at an anchor. */
 double fc_local_at_anchor(const fc_local *local, size_t i);
 /** Floats that the arrays of n anchors with c coordinates take: x, then weight and scatter. */

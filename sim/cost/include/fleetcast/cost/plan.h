@@ -24,6 +24,16 @@ typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_SELECTIVE, FC_RECOMPUTE_FULL } fc
  * partial graphs); one by one from the host. */
 typedef enum { FC_LAUNCH_GRAPH, FC_LAUNCH_PARTIAL, FC_LAUNCH_EAGER } fc_launch;
 
+/** What a framework runs as a chain of element-wise kernels, where others have one kernel or none. */
+typedef enum {
+  FC_EAGER_BIAS = 1,  /* experts' output bias, scaled by the router's weight, in FP32 */
+  FC_EAGER_CLAMP = 2, /* the gated activation's inputs are clamped before the fused kernel */
+  FC_EAGER_ROPE = 4,  /* rotary embedding with a scale */
+  FC_EAGER_SORT =
+      8, /* dispatch by the library's all-to-all, rows sorted by expert after it and before combine */
+  FC_EAGER_LOSS = 16, /* softmax and loss copy the logits to FP32 */
+} fc_eager;
+
 typedef struct fc_train_plan {
   int64_t devices;        /* = tp * pp * cp * dp */
   int64_t tp, pp, cp, ep; /* ep divides dp * cp * tp; experts live on ep ranks */
@@ -44,6 +54,7 @@ typedef struct fc_train_plan {
   bool bf16_dispatch;     /* tokens travel to their experts in BF16 also where these compute in 8 bits */
   bool bf16_gradients;    /* reduced over data-parallel ranks in BF16, not FP32 */
   bool serial_data;       /* the data-parallel exchange starts when the last backward has ended */
+  unsigned eager;         /* sum of fc_eager */
 } fc_train_plan;
 
 typedef struct fc_serve_plan {

@@ -31,6 +31,9 @@ void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_dev
 /** @return FC_OK | FC_E_DOMAIN (a shape that is negative, not finite or empty) */
 FC_NODISCARD
 fc_status fc_predict(fc_prediction *out, const fc_predictor *predictor, const fc_op *op);
+/** Those of n calls, with the bits that one by one gives, sooner; `seconds` is NaN where that is FC_E_DOMAIN.
+ *  @pre one operator: the same `id` in all */
+void fc_predict_all(fc_prediction *out, const fc_predictor *predictor, const fc_op *op, size_t n);
 
 /** Normal quantile of a two-sided 90 % interval. */
 #define FC_Z90 1.6448536269514722

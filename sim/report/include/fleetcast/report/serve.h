@@ -65,14 +65,16 @@ typedef struct fc_study fc_study;
 FC_NODISCARD
 fc_status fc_study_new(fc_study **out, const fc_study_def *def);
 void fc_study_free(fc_study *study);
-/** @param gaps  all ITL samples so far; NULL: not known while the run goes on
+/** Does the next request to be added want to know the gaps?  It ends a batch. */
+bool fc_study_wants_gaps(const fc_study *study);
+/** @param gaps  all ITL samples so far; nullable where they are not wanted, or not known before the end
  *  @return true: a look is due */
 bool fc_study_add(fc_study *study, const fc_cluster_record *record, const fc_digest *gaps);
 /** After a look that was not enough: when the next one is due. */
 void fc_study_go_on(fc_study *study);
 /** The load is over and so are all requests: everything is looked at.  @param gaps  as above, at the end */
 void fc_study_end(fc_study *study, const fc_digest *gaps);
-/** All ITL samples of a run that knew them only at its end: a distribution without intervals. */
+/** All ITL samples of a run that did not know them before: a distribution without intervals. */
 void fc_study_gaps(fc_study *study, const fc_digest *gaps);
 
 /** Quantile p in (0, 1); value -1: there is no sample. */
@@ -143,6 +145,7 @@ typedef struct fc_serve_files fc_serve_files;
 
 typedef struct fc_serve_files_def {
   bool requests, timeline, cluster;
+  size_t threads; /* of them, those beside the caller's make and write rows of requests.csv; 0 counts as 1 */
 } fc_serve_files_def;
 
 /** @param[out] why  [FC_REPORT_WHY], kept: also for the calls below

@@ -2,6 +2,7 @@
 #ifndef FC_SCENARIO_PLAN_H
 #define FC_SCENARIO_PLAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,6 +43,7 @@ typedef struct fc_plan_search {
   int64_t keep, front, requests;
   size_t n_batches, n_budgets;
   const double *max_batch, *token_budget; /* n 0: the search's own */
+  bool apart;                             /* prefill and decode on instances of their own too */
 } fc_plan_search;
 
 typedef struct fc_plan_def {

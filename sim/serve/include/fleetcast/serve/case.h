@@ -26,6 +26,7 @@ typedef struct fc_serve_case {
   const char *gemm, *experts; /* formats as the measurement names them: "fp8", "nvfp4", "int4_wo", ... */
   double input_tokens, output_tokens;
   int64_t concurrency;
+  const char *date; /* of the measurement, YYYY-MM-DD: which public recipe it ran; "" or NULL: an early one */
   bool disaggregated;
   fc_case_side decode, prefill; /* not disaggregated: decode alone */
 } fc_serve_case;
@@ -38,8 +39,8 @@ typedef struct fc_case_answer {
 
 /** Spread of ln(measured / predicted): 90 % quantile of its size among the 61 cases that the engines'
  * overheads were fitted to, over a normal's 1.645; with forms alone, beside the profile's own. */
-#define FC_CASE_TPOT_LOG_SD 0.15
-#define FC_CASE_TTFT_LOG_SD 0.29
+#define FC_CASE_TPOT_LOG_SD 0.12
+#define FC_CASE_TTFT_LOG_SD 0.19
 
 /** @return FC_OK | FC_E_NOMEM | FC_E_DOMAIN | FC_E_INFEASIBLE | FC_E_LAW; sentence into why [256], nullable
  */

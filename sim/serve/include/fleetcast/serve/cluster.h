@@ -108,6 +108,7 @@ typedef struct fc_cluster_record {
   fc_outcome outcome;
   int64_t replica; /* of the last attempt; -1: it reached none */
   uint32_t attempts;
+  uint64_t come, under_way; /* requests so far; of them not over, this one included */
 } fc_cluster_record;
 
 typedef struct fc_cluster_def {
@@ -148,11 +149,14 @@ typedef struct fc_cluster_def {
    * round-robin or random, no scaler, no failures, no timeline, then run apart, on `threads` (default 1, at
    * most 256) with the same result for any number; and the same as on one clock, but where imbalance is
    * drawn.  The source and the callbacks stay with the caller's thread; ends are told later than requests are
-   * taken. */
+   * taken: a source that ends because of what was told has given up to two windows (1,024 requests, or 128 a
+   * replica) more than came by then.  Other routes look at every replica for each request, which takes about
+   * as long to simulate as two threads to meet: they run on one. */
   bool open_loop;
   int threads;
 
   double timeline_s; /* between samples; 0: none (default) */
+  fc_gaps *gaps;     /* nullable; replicas apart: as of the end of a window */
   void *context;     /* of the callbacks, each nullable */
   void (*sample)(void *context, const fc_cluster_sample *sample);
   void (*record)(void *context, const fc_cluster_record *record);

@@ -195,6 +195,13 @@ fc_status fc_replica_fail(fc_replica *replica, fc_time at,
 FC_NODISCARD
 fc_status fc_replica_take_result(fc_replica_result *out, fc_replica *replica, char *why);
 
+/** ITL samples of all replicas of a run so far, for callbacks: filled before the first one, good until the
+ *  run's end. */
+typedef struct fc_gaps {
+  const void *run;
+  void (*sum)(const void *run, fc_digest *out);
+} fc_gaps;
+
 /* --- prefill and decode apart --- */
 
 typedef struct fc_disagg_def {
@@ -204,6 +211,7 @@ typedef struct fc_disagg_def {
   double link_bytes_per_s; /* of all transfers together: they contend */
   double link_latency_s;   /* after the last byte left; takes no part of the link */
   bool link_shared;        /* equal shares at a time; else one after another */
+  fc_gaps *gaps;           /* nullable; of the decode replicas */
 } fc_disagg_def;
 
 typedef struct fc_disagg_result {

@@ -24,8 +24,13 @@
  *  meets the objective, until what is left cannot be cheaper than the best by more than `margin`; then until
  * the same holds for the best of every device.  The same draws serve all candidates and rates; the rates
  * tried are a grid that does not depend on the objective, so that a looser one never lowers a candidate's
- * rate.  Prefill and decode share an instance: apart they are not searched.  The result does not depend on
- * the number of threads. */
+ *  rate.  The result does not depend on the number of threads.
+ *
+ *  With `apart` there are instances too of which x compute prompts and y decode, each with a plan of its own,
+ *  the cache between them over the network ports of the smaller side.  Their closed form is the lesser of
+ * what either side could do.  Of a device, plans of either side are kept that no other undercuts both in
+ *  device-seconds a request and in time (of a prompt; of a token), cheapest first, and of every two of them
+ *  the ratios x : y that cost least by it. */
 
 /** @source judgement: 2 % between rates is below the closed forms' own error; 10 batches as in Law,
  *  "Simulation Modeling and Analysis", 9.5.3 (5 to 20); the t quantile is 0.975 with 9 degrees of freedom */
@@ -33,6 +38,10 @@
 #define FC_SEARCH_RATE_SPAN 256.0
 #define FC_SEARCH_BATCHES   10
 #define FC_SEARCH_T         2.262
+
+/** Of instances apart: plans kept of either side, ratios of every two, and the most of each in one.
+ *  @source judgement */
+enum { FC_SEARCH_SIDES = 4, FC_SEARCH_RATIOS = 2, FC_SEARCH_RATIO_MOST = 6 };
 
 /** A device to consider, with what runs on it. */
 typedef struct fc_search_device {
@@ -52,8 +61,9 @@ typedef struct fc_search_instance {
   double usd_per_s; /* of one device, > 0 */
   fc_serve_plan plan;
   fc_step_function step;
-  const void *context; /* of step */
-  int64_t kv_blocks;   /* of the whole instance, of the policy's block size */
+  const void *context;                         /* of step */
+  int64_t kv_blocks;                           /* of the whole instance, of the policy's block size */
+  double link_bytes_per_s, kv_bytes_per_token; /* network of a device; 0: never apart */
 } fc_search_instance;
 
 typedef struct fc_search_slo {
@@ -74,6 +84,7 @@ typedef struct fc_search_def {
   const int64_t *max_batch;    /* [n_batches] of an attention group, ascending */
   const int64_t *token_budget; /* [n_budgets] */
   fc_load_def load;            /* an open loop; its rate, seed and limits are set by the search */
+  bool apart;                  /* default false */
   double rate_per_s;           /* requests that the whole deployment must serve; 0: as many as you like, and
                                   instances need not be whole */
   fc_search_slo slo;
@@ -124,10 +135,14 @@ typedef struct fc_search_point {
 
 typedef struct fc_search_candidate {
   const char *device;
-  double usd_per_s; /* of one device */
-  fc_serve_plan plan;
+  double usd_per_s;   /* of one device */
+  fc_serve_plan plan; /* apart: of those that decode, as are max_batch and kv_blocks */
   int64_t max_batch, token_budget;
   int64_t kv_blocks;
+  int64_t instance_devices;  /* = plan.devices; apart: of all that make one */
+  int64_t prefills, decodes; /* apart: how many of each; else 0 */
+  fc_serve_plan prefill_plan;
+  int64_t prefill_kv_blocks;
   size_t option; /* candidates of one device and plan have it in common */
   fc_search_state state;
   /* by the closed form */
@@ -150,7 +165,8 @@ typedef struct fc_search_candidate {
 } fc_search_candidate;
 
 enum { FC_SEARCH_NAME = 256 };
-/** "8 x h100 (tp 8, batch 256, budget 8192)" */
+/** "8 x h100 (tp 8, batch 256, budget 8192)";
+ *  apart "12 x h100 (prefill 1 x tp 4, budget 8192; decode 2 x tp 4, batch 256)" */
 void fc_search_name(char out[FC_SEARCH_NAME], const fc_search_candidate *candidate);
 
 typedef struct fc_search_result {
@@ -163,6 +179,7 @@ typedef struct fc_search_result {
   double excess;                  /* largest simulated rate over its bound, - 1; negative: all within */
   bool proven;                    /* nothing UNTRIED: the cheapest within the margin */
   size_t runner_up;               /* best of another device or plan; n: none */
+  size_t other_way;               /* best of those apart where the best is not, and the reverse; n: none */
   char answer[1024];              /* the cheapest in a sentence, or the nearest miss */
 } fc_search_result;
 

@@ -38,7 +38,8 @@ typedef struct fc_step_jitter {
   double common_sd;       /* all devices together: network, storage, host */
   double popularity_sd;   /* of an expert's share of the rows over its mean share, drawn for every stage and
                              step;   the draw of single tokens comes on top */
-  double straggler_rate;  /* steps in which a device stalls, as a share */
+  double straggler_rate;  /* steps in which one of FC_STEP_STALL_DEVICES stalls, as a share: more devices,
+                             more such steps */
   double straggler_share; /* mean length of such a stall, exponential, as a share of the step */
 } fc_step_jitter;
 
@@ -47,6 +48,9 @@ typedef struct fc_step_jitter {
  *  @source arXiv:2408.15664, table 2, MaxVio_global of the 1 B models */
 #define FC_STEP_POPULARITY_SD_FREE 0.017
 #define FC_STEP_POPULARITY_SD_LOSS 0.30
+
+/** Devices of the runs that stalls were counted in; each stalls on its own, and all wait for it. */
+#define FC_STEP_STALL_DEVICES      512.0
 
 /** kernel_sd 0.01: repeats of one shape in own H100 measurements; the others calibrated on the body (99th
  *  percentile, 0.5 to 0.7 % above the median of two of three runs) and on the outliers (cv 0.0063, 0.0149 and
@@ -58,6 +62,9 @@ typedef struct fc_step_distribution {
   double mean_s, cv, median_s, p99_s, max_s;             /* of the draws */
   double cv_kernel, cv_experts, cv_common, cv_straggler; /* with that term alone */
 } fc_step_distribution;
+
+/** Steps of a run on `devices` in which at least one stalls, as a share. */
+double fc_step_stall_rate(const fc_step_jitter *jitter, double devices);
 
 /** `draws` steps of the simulation; the same for the same seed.
  *  @pre draws >= 2, jitter finite and non-negative, straggler_rate at most 1
