@@ -85,17 +85,6 @@ typedef struct {
   fc_replica_def def;
 } instance;
 
-/* The public cases list vLLM runs of {tp: 2, ep: 2} on two devices as tp 2, attention_dp 2, ep 4. */
-static fc_case_side side_of(const fc_case_side *side, const fc_serve_case *c) {
-  fc_case_side s = *side;
-  bool twice = c->date && *c->date && strcmp(c->engine, "vllm") == 0 && s.tp > 1 && s.attention_dp == s.tp &&
-               s.moe_ep == s.tp * s.tp;
-  if (!twice) return s;
-  s.attention_dp = 1;
-  s.moe_ep = s.tp;
-  return s;
-}
-
 static fc_status plan_of(fc_serve_plan *out, const fc_case_side *side, const fc_engine *e,
                          const fc_model *model, char *why) {
   *out =
@@ -122,8 +111,7 @@ static void memory_of(fc_serve_plan *stored, const fc_serve_view *view, const fc
 static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side *side,
                       const fc_serve_view *view, const fc_model *model, double clients, char *why) {
   *out = (instance){0};
-  fc_case_side as_run = side_of(side, c);
-  fc_status status = plan_of(&out->plan, &as_run, &view->engine, model, why);
+  fc_status status = plan_of(&out->plan, side, &view->engine, model, why);
   if (status) return status;
   const fc_device *device = view->profile->device;
   double groups = (double)(out->plan.attention_dp * fc_serve_stages(&out->plan)),
