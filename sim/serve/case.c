@@ -77,6 +77,12 @@ static void recipe_of(fc_serve_policy *p, const fc_serve_case *c, const fc_model
   p->wait_share = 0.8;
 }
 
+/* SGLang's deployments over DeepEP between nodes. @source sgl-project/sglang issue 6017,
+ * --enable-two-batch-overlap */
+static bool overlaps(const fc_serve_case *c, const fc_case_side *side, const fc_device *device) {
+  return strcmp(c->engine, "sglang") == 0 && side->moe_ep > device->scaleup_devices;
+}
+
 /* --- one kind of instance --- */
 
 typedef struct {
@@ -114,6 +120,7 @@ static fc_status make(instance *out, const fc_serve_case *c, const fc_case_side 
   fc_status status = plan_of(&out->plan, side, &view->engine, model, why);
   if (status) return status;
   const fc_device *device = view->profile->device;
+  out->plan.two_batch_overlap = overlaps(c, side, device);
   double groups = (double)(out->plan.attention_dp * fc_serve_stages(&out->plan)),
          context = c->input_tokens + c->output_tokens;
   out->def = fc_replica_default_def();

@@ -8,9 +8,10 @@ int64_t fc_tick_at(const fc_replica *r, int64_t k) {
   return r->unit ? k : (int64_t)floor((double)k * r->yield + 1e-9);
 }
 
+/* Each attention group has a scheduler of its own; one process detokenises for all. */
 double fc_host_ns(const fc_replica *r, double sequences, double tokens) {
   const fc_replica_def *d = &r->def;
-  return 1e9 * (d->host_step_s + d->host_request_s * sequences + d->detokenise_s * tokens);
+  return 1e9 * (d->host_step_s + d->host_request_s * sequences / r->groups + d->detokenise_s * tokens);
 }
 
 /* --- imbalance --- */

@@ -166,7 +166,7 @@ double fc_search_iteration_s(fc_search_bound *b, double decode, double prefill) 
                          : fc_cost_serve_iteration(&it, b->source.model, b->source.profile, &o->plan, &load);
   if (status != FC_OK) b->broken = true;
   const fc_search_def *def = b->s->def;
-  double host = ((def->engine ? def->engine->request_s : 0) + def->token_s) * decode;
+  double host = ((def->engine ? def->engine->request_s : 0) / b->groups + def->token_s) * decode;
   return it.seconds + host;
 }
 

@@ -79,7 +79,7 @@ static fc_status measure(fc_timing *t, bool sustained, char *why) {
   fc_protocol p = fc_protocol_default(true, true);
   p.sustained_s = 0.01;
   p.warm_max_s = 0.01;
-  p.max_total_s = 0.05;
+  p.max_total_s = 2; /* what a busy machine may take; one test waits for it */
   return fc_measure(t, &d, &impl, states, &p, NULL, why);
 }
 
@@ -135,7 +135,7 @@ Test(measure, many_samples_know_the_median_of_an_unsteady_cpu) {
   fc_data d = {.device = &fake, .sets = 1, .args = args};
   fc_protocol p = fc_protocol_default(false, false);
   p.warm_max_s = p.min_total_s = 1e-3;
-  p.max_total_s = 1;
+  p.max_total_s = 5;
   fc_timing t;
   char why[FC_WHY] = "";
   the = (script){.call_s = 1e-4, .noise = 0.05, .clock = {4000}};

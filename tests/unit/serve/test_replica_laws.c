@@ -81,6 +81,26 @@ Test(replica_laws, a_prompt_is_prefilled_by_its_own_group) {
   fc_step_table_free(t);
 }
 
+/* Attention groups have schedulers of their own: four requests in four groups take the host no longer than
+ * one in one. */
+Test(replica_laws, each_group_has_a_host) {
+  fc_step_coefficients c = {.base_s = 1e-3};
+  for (int64_t groups = 1; groups <= 4; groups += 3) {
+    fc_step_table *t = linear_table(&c, groups, 16, 1);
+    fc_replica_def d = small_replica(t);
+    d.host_request_s = 1e-4;
+    replica_load l = replica_load_new((uint64_t)groups);
+    for (uint64_t i = 0; i < l.n; i++)
+      l.request[i] = (fc_request){.number = i, .input_tokens = 10, .output_tokens = 11};
+    replica_load_watch(&l, &d);
+    replica_load_run(&r, &d, &l, 1);
+    cr_assert(fabs(fc_digest_mean(&r.tpot) - 1.1e-3) < 1e-8, "%lld groups: %g", (long long)groups,
+              fc_digest_mean(&r.tpot));
+    replica_load_free(&l);
+    fc_step_table_free(t);
+  }
+}
+
 /* --- metamorphic --- */
 
 Test(replica_laws, half_the_times_half_the_delays) {

@@ -95,7 +95,7 @@ typedef struct fc_replica_def {
   /* Time on the host beside the profile's iteration_host_s; all default 0: nothing is known of it before it
    * is fitted.  The first three lengthen an iteration, the last two a request alone. */
   double host_step_s;    /* an iteration */
-  double host_request_s; /* a request in it */
+  double host_request_s; /* a request of an attention group in it: each has a scheduler of its own */
   double detokenise_s;   /* a token that it yields */
   double ingress_s;      /* before the scheduler sees a request: network, tokeniser */
   double egress_s;       /* from the end of an iteration until the client has the token */
