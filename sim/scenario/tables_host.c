@@ -25,7 +25,7 @@ static const fc_field host_fields[] = {
     FACTOR(collective, 1e-3, 10, "Measured operators: factor on NCCL's times of tensor parallelism"),
     HOST("step", step_s,
          "An iteration; in place of the profile's where operators are measured, else beside it"),
-    HOST("request", request_s, "A request in an iteration"),
+    HOST("request", request_s, "A request of an attention group in an iteration: each group has a scheduler"),
     HOST("token", token_s, "A token that an iteration yields: detokenising"),
     HOST("eager_layer", eager_layer_s,
          "Measured operators: launching a layer of latent attention where prompts are in the iteration"),
