@@ -156,11 +156,11 @@ static fc_grid thinned_grid(fc_grid g) {
   return g;
 }
 
-const fc_grid *fc_grid_of(fc_scale scale) {
+const fc_grid *fc_grid_of(fc_bench_scale scale) {
   return scale == FC_SCALE_GPU ? &gpu_grid : &cpu_grid;
 }
 
-fc_status fc_cases_build(fc_cases *out, fc_scale scale, bool quick) {
+fc_status fc_cases_build(fc_cases *out, fc_bench_scale scale, bool quick) {
   *out = (fc_cases){0};
   if (scale == FC_SCALE_TINY) {
     fc_shapes_tiny(out);

@@ -7,11 +7,11 @@
 
 /** The case table: what is measured, at which shapes.  The same cases are checked and timed. */
 
-typedef enum fc_scale {
+typedef enum fc_bench_scale {
   FC_SCALE_TINY, /* odd small shapes of every operator and format: checks, tests, emulation */
   FC_SCALE_CPU,  /* DeepSeek-V3 divided by 8, so that launch, memory and compute regimes still appear */
   FC_SCALE_GPU,  /* DeepSeek-V3 as it is */
-} fc_scale;
+} fc_bench_scale;
 
 typedef struct fc_cases {
   size_t n, capacity;
@@ -22,7 +22,7 @@ typedef struct fc_cases {
 /** All cases of a scale.  `quick`: about a quarter of them, every operator still there.
  *  @return FC_OK | FC_E_NOMEM */
 FC_NODISCARD
-fc_status fc_cases_build(fc_cases *out, fc_scale scale, bool quick);
+fc_status fc_cases_build(fc_cases *out, fc_bench_scale scale, bool quick);
 void fc_cases_free(fc_cases *cases);
 
 /** Which layer of a model: the operators that make it up, in order. */
@@ -38,6 +38,6 @@ const char *fc_chain_text(fc_chain_kind kind);
 /** The calls of one MoE layer with all experts on this device at `tokens` tokens, each a case of its own.
  *  @return FC_OK | FC_E_NOMEM */
 FC_NODISCARD
-fc_status fc_chain_build(fc_cases *out, fc_scale scale, fc_chain_kind kind);
+fc_status fc_chain_build(fc_cases *out, fc_bench_scale scale, fc_chain_kind kind);
 
 #endif

@@ -174,7 +174,7 @@ static void attention_backward(const layer *l) {
   row_op(l, FC_BENCH_NORM_B, l->tokens, d->hidden);
 }
 
-fc_status fc_chain_build(fc_cases *out, fc_scale scale, fc_chain_kind kind) {
+fc_status fc_chain_build(fc_cases *out, fc_bench_scale scale, fc_chain_kind kind) {
   *out = (fc_cases){0};
   const fc_grid *g = fc_grid_of(scale);
   bool decode = kind == FC_CHAIN_DECODE, gpu = scale == FC_SCALE_GPU;

@@ -16,7 +16,7 @@ typedef struct fc_cursor {
 } fc_cursor;
 const fc_implementation *fc_session_next(const fc_session *s, fc_bench_op op, fc_cursor *at);
 
-fc_scale fc_session_scale(const fc_session *s);
+fc_bench_scale fc_session_scale(const fc_session *s);
 bool fc_session_wants(const fc_session *s, fc_bench_op op);
 bool fc_session_cancelled(const fc_session *s);
 void fc_session_tell(const fc_session *s, size_t done, size_t total, const char *text);

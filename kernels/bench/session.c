@@ -21,7 +21,7 @@ void fc_session_close(fc_session *s) {
   s->options.device->close();
 }
 
-fc_scale fc_session_scale(const fc_session *s) {
+fc_bench_scale fc_session_scale(const fc_session *s) {
   return s->options.device->is_gpu ? FC_SCALE_GPU : FC_SCALE_CPU;
 }
 

@@ -39,7 +39,7 @@ typedef struct fc_grid {
   int64_t stream, cached_stream, square; /* elements of ceilings, size of the square product */
 } fc_grid;
 
-const fc_grid *fc_grid_of(fc_scale scale);
+const fc_grid *fc_grid_of(fc_bench_scale scale);
 
 void fc_cases_add(fc_cases *list, fc_bench_case c);
 void fc_shapes_tiny(fc_cases *list);

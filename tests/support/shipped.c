@@ -9,10 +9,12 @@ enum { SHIPPED_MAX = 64 };
 static fc_input *loaded[SHIPPED_MAX];
 static size_t n_loaded;
 
-static const fc_input *load(const char *dir, const char *folder, const char *name, fc_input_kind kind) {
+static const fc_input *load(const char *dir, const char *folder, const char *name, fc_input_kind kind,
+                            const char *beside) {
   char path[512], text[512];
   (void)snprintf(path, sizeof path, "%s/%s/%s.yaml", dir, folder, name);
-  fc_load_options options = {.expect = kind, .n_data_dirs = 1, .data_dirs = &dir};
+  const char *dirs[] = {dir, beside};
+  fc_load_options options = {.expect = kind, .n_data_dirs = beside ? 2 : 1, .data_dirs = dirs};
   fc_diags d;
   fc_diags_init(&d);
   fc_input *input = NULL;
@@ -26,12 +28,16 @@ static const fc_input *load(const char *dir, const char *folder, const char *nam
 }
 
 const fc_model *shipped_model(const char *dir, const char *name) {
-  const fc_input *input = load(dir, "models", name, FC_INPUT_MODEL);
+  const fc_input *input = load(dir, "models", name, FC_INPUT_MODEL, NULL);
   return input ? fc_input_model(input) : NULL;
 }
 
 const fc_profile *shipped_profile(const char *dir, const char *name) {
-  const fc_input *input = load(dir, "profiles", name, FC_INPUT_PROFILE);
+  return shipped_profile_beside(dir, name, NULL);
+}
+
+const fc_profile *shipped_profile_beside(const char *dir, const char *name, const char *beside) {
+  const fc_input *input = load(dir, "profiles", name, FC_INPUT_PROFILE, beside);
   return input ? fc_input_profile(input) : NULL;
 }
 

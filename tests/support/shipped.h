@@ -9,6 +9,8 @@
  * told on stderr.  What is loaded lives until shipped_free. */
 const fc_model *shipped_model(const char *dir, const char *name);
 const fc_profile *shipped_profile(const char *dir, const char *name);
+/** The same from a folder that is not all of it: devices may lie in `beside` (nullable). */
+const fc_profile *shipped_profile_beside(const char *dir, const char *name, const char *beside);
 void shipped_free(void);
 
 #endif

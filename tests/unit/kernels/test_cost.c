@@ -126,7 +126,7 @@ Test(cost, every_operator_is_in_every_scale) {
   for (int scale = FC_SCALE_TINY; scale <= FC_SCALE_GPU; scale++)
     for (int quick = 0; quick < 2; quick++) {
       fc_cases cases;
-      cr_assert_eq(fc_cases_build(&cases, (fc_scale)scale, quick), FC_OK);
+      cr_assert_eq(fc_cases_build(&cases, (fc_bench_scale)scale, quick), FC_OK);
       int seen[FC_BENCH_OP_COUNT] = {0};
       for (size_t i = 0; i < cases.n; i++) {
         seen[cases.item[i].op]++;
