@@ -46,9 +46,10 @@ endfunction()
 add_library(fc_test_flags INTERFACE)
 target_compile_options(fc_test_flags INTERFACE -Wno-missing-prototypes -Wno-pedantic -Wno-double-promotion)
 
-# fc_test(NAME [SOURCES f.c...] [LIBS target...] [LABEL unit|property|golden|cli|gpu] [TIMEOUT s])
+# fc_test(NAME [SOURCES f.c...] [LIBS target...] [LABEL unit|property|golden|cli|gpu] [TIMEOUT s] [STATISTICAL])
 # A Criterion program registered with CTest. A sanitizer report fails it even when Criterion says
-# "Passing"; exit code 77 means skipped.
+# "Passing"; exit code 77 means skipped.  STATISTICAL: repeats a case hundreds of times to count how often it holds; only
+# in release builds, other tests run the same lines once.
 #
 # Not under the thread sanitizer: Criterion maps memory at fixed addresses and crashes there. What has threads is
 # tested by plain programs and by the command line's tests, which do run.
@@ -56,7 +57,10 @@ function(fc_test name)
   if(FC_SANITIZE MATCHES "thread")
     return()
   endif()
-  cmake_parse_arguments(arg "" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "STATISTICAL" "LABEL;TIMEOUT" "SOURCES;LIBS" ${ARGN})
+  if(arg_STATISTICAL AND (FC_SANITIZE OR NOT CMAKE_BUILD_TYPE STREQUAL "Release"))
+    return()
+  endif()
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
