@@ -62,7 +62,7 @@ void fc_kernel_rows_at(fc_kernel_rows *rows, const float *x);
  *  @return FC_OK | FC_E_NOMEM */
 FC_NODISCARD
 fc_status fc_krige_learn(double *theta, const double *prior, const double *sd, const fc_krige_points *points,
-                         int steps);
+                         int steps, double *value);
 
 /** Weights on the anchors from all points, and leave-one-out predictions.
  *  @param anchor  indices into points; when they are all points in order (m == n) the answer is exact, else

@@ -207,10 +207,11 @@ static void both(const gsl_vector *theta, void *context, double *value, gsl_vect
   evaluate(theta, context, value, gradient);
 }
 
-static void descend(objective *o, gsl_multimin_fdfminimizer *m, double *theta, int steps) {
+/* @return the objective there */
+static double descend(objective *o, gsl_multimin_fdfminimizer *m, double *theta, int steps) {
   gsl_vector_view start = gsl_vector_view_array(theta, o->p);
   gsl_multimin_function_fdf f = {only_value, only_gradient, both, o->p, o};
-  if (gsl_multimin_fdfminimizer_set(m, &f, &start.vector, 0.1, 0.1)) return;
+  if (gsl_multimin_fdfminimizer_set(m, &f, &start.vector, 0.1, 0.1)) return WALL;
   double last = m->f;
   for (int step = 0; step < steps; step++) {
     if (gsl_multimin_fdfminimizer_iterate(m)) break;
@@ -223,6 +224,7 @@ static void descend(objective *o, gsl_multimin_fdfminimizer *m, double *theta, i
     double far = 6 * o->sd[j], t = gsl_vector_get(m->x, j);
     if (isfinite(t)) theta[j] = fmin(fmax(t, o->centre[j] - far), o->centre[j] + far);
   }
+  return m->f;
 }
 
 static fc_status allocate(objective *o) {
@@ -242,13 +244,16 @@ static fc_status allocate(objective *o) {
 }
 
 fc_status fc_krige_learn(double *theta, const double *prior, const double *sd, const fc_krige_points *points,
-                         int steps) {
+                         int steps, double *value) {
   size_t p = 2 * points->d + 5;
   objective o = {.points = points, .centre = prior, .sd = sd, .p = p};
   fc_status status = allocate(&o);
   gsl_multimin_fdfminimizer *m = gsl_multimin_fdfminimizer_alloc(gsl_multimin_fdfminimizer_vector_bfgs2, p);
   if (!m) status = FC_E_NOMEM;
-  if (!status) descend(&o, m, theta, steps);
+  if (!status) {
+    double least = descend(&o, m, theta, steps);
+    if (value) *value = least;
+  }
   gsl_multimin_fdfminimizer_free(m);
   gsl_matrix_free(o.k);
   gsl_vector_free(o.a);
