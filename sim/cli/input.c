@@ -130,3 +130,8 @@ int cli_load(fc_input **out, const char *path, fc_input_kind expect, const data_
   default: (void)fprintf(stderr, "fleetcast: %s: %s\n", path, fc_status_text(status)); return EXIT_FAILED;
   }
 }
+
+double cli_price_at(const fc_series *price, fc_time date) {
+  if (!price->n) return 0;
+  return date ? fc_series_at(price, date) : price->point[price->n - 1].value;
+}

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <fleetcast/base/stop.h>
 #include <fleetcast/serve/capacity.h>
@@ -10,6 +8,7 @@
 #include <fleetcast/report/plan.h>
 
 #include "plan.h"
+#include "results.h"
 #include "terminal.h"
 
 enum { CHOICES = 32, DEVICES = 64 };
@@ -47,9 +46,16 @@ static int view_of(plan *p, size_t i) {
   return EXIT_OK;
 }
 
+int cli_plan_price(double *usd_per_s, const fc_profile *profile, fc_time date, const char *name) {
+  if (!(*usd_per_s > 0)) *usd_per_s = cli_price_at(&profile->device->rent_usd_per_s, date);
+  if (*usd_per_s > 0) return EXIT_OK;
+  (void)fprintf(stderr, "fleetcast: %s: no market price of '%s' is known: state 'price'\n", name,
+                profile->device_name);
+  return EXIT_INPUT;
+}
+
 static int put_device(plan *p, size_t i) {
   const fc_plan_device *from = &p->def->devices[i];
-  const fc_series *rent = &from->profile->device->rent_usd_per_s;
   fc_search_device *d = &p->device[i];
   *d = (fc_search_device){.name = from->profile->device_name,
                           .profile = from->profile,
@@ -57,12 +63,8 @@ static int put_device(plan *p, size_t i) {
                           .wish = from->wish,
                           .devices_max = from->devices_max,
                           .stages_max = from->stages_max};
-  if (!(d->usd_per_s > 0) && rent->n)
-    d->usd_per_s = p->def->date ? fc_series_at(rent, p->def->date) : rent->point[rent->n - 1].value;
-  if (d->usd_per_s > 0) return view_of(p, i);
-  (void)fprintf(stderr, "fleetcast: %s: no market price of '%s' is known: state 'price'\n", p->def->name,
-                d->name);
-  return EXIT_INPUT;
+  int code = cli_plan_price(&d->usd_per_s, from->profile, p->def->date, p->def->name);
+  return code == EXIT_OK ? view_of(p, i) : code;
 }
 
 /* --- the search --- */
@@ -117,46 +119,20 @@ static int put_all(plan *p, const fc_plan_def *def, const settings *s) {
   return code;
 }
 
-int cli_plan_complain(fc_status status, const char *name, const char *why) {
-  if (status == FC_E_CANCELLED) return cli_die_of_signal();
-  if (status == FC_E_IO) {
-    (void)fprintf(stderr, "fleetcast: cannot write %s: %s\n", why, strerror(errno));
-    return EXIT_IO;
-  }
-  (void)fprintf(stderr, "fleetcast: %s: %s%s%s\n", name, fc_status_text(status), *why ? ": " : "", why);
-  return status == FC_E_DOMAIN ? EXIT_INPUT : EXIT_FAILED;
-}
-
 static int write_results(const fc_plan_answer *a, const fc_input *input, const data_dirs *data,
                          const settings *s) {
-  char why[FC_REPORT_WHY] = "";
-  fc_text folder = {0}, command = {0}, page = {0};
-  cli_add_folder(&folder, s, a->def->name);
-  cli_add_command(&command, "plan", s);
-  fc_report_options options = {.version = FC_CLI_VERSION,
-                               .command = command.bytes,
-                               .seed = a->seed,
-                               .n_set = s->set.n,
-                               .set = s->set.item,
-                               .n_data_dirs = data->n,
-                               .data_dirs = (const char *const *)data->dir,
-                               .cancel = fc_stop_flag()};
-  fc_status status = fc_text_status(&folder) ? FC_E_NOMEM : fc_text_status(&command);
-  if (status == FC_OK) status = fc_report_plan_write(folder.bytes, a, input, &options, why);
-  if (status == FC_OK) status = fc_report_plan_page(&page, a);
-  int code = status == FC_OK ? cli_print(page.bytes) : cli_plan_complain(status, a->def->name, why);
-  if (status == FC_OK && !s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder.bytes);
-  if (code == EXIT_OK && !a->result->n_met) code = EXIT_FAILED;
-  fc_text_fini(&folder);
-  fc_text_fini(&command);
-  fc_text_fini(&page);
-  return code;
+  results r;
+  fc_status status = cli_results_begin(&r, "plan", a->def->name, a->seed, data, s);
+  if (status == FC_OK) status = fc_report_plan_write(r.folder.bytes, a, input, &r.options, r.why);
+  if (status == FC_OK) status = fc_report_plan_page(&r.page, a);
+  int code = cli_results_end(&r, status, s);
+  return code == EXIT_OK && !a->result->n_met ? EXIT_FAILED : code;
 }
 
 static int search(const fc_input *input, const data_dirs *data, const settings *s) {
   char why[256] = "";
   plan *p = malloc(sizeof *p);
-  if (!p) return cli_plan_complain(FC_E_NOMEM, "plan", "");
+  if (!p) return cli_complain(FC_E_NOMEM, "plan", "");
   fc_stop_catch();
   fc_search_result result = {0};
   int code = put_all(p, fc_input_plan(input), s);
@@ -164,7 +140,7 @@ static int search(const fc_input *input, const data_dirs *data, const settings *
     p->bar = cli_progress(s->quiet);
     fc_status status = fc_search_run(&result, &p->search, why);
     cli_progress_clear(&p->bar);
-    if (status != FC_OK) code = cli_plan_complain(status, p->def->name, why);
+    if (status != FC_OK) code = cli_complain(status, p->def->name, why);
   }
   fc_plan_answer answer = {
       .def = p->def, .search = &p->search, .result = &result, .views = p->view, .seed = p->search.seed};
@@ -176,14 +152,12 @@ static int search(const fc_input *input, const data_dirs *data, const settings *
 }
 
 int cli_plan(const settings *s) {
-  if (s->out && (strcmp(s->out, "-") == 0 || !*s->out)) {
-    (void)fputs("fleetcast: plan writes several files: -o wants a folder\n", stderr);
-    return EXIT_USAGE;
-  }
+  int code = cli_refuse_stdout(s, "plan");
+  if (code != EXIT_OK) return code;
   const char *path = s->operand.item[0];
   data_dirs data = cli_data(path, s);
   fc_input *input;
-  int code = cli_load(&input, path, FC_INPUT_PLAN, &data, s);
+  code = cli_load(&input, path, FC_INPUT_PLAN, &data, s);
   bool train = code == EXIT_OK && fc_input_kind_of(input) == FC_INPUT_TRAIN_PLAN;
   if (train) code = cli_plan_train(input, &data, s);
   if (code == EXIT_OK && !train) code = search(input, &data, s);

@@ -8,7 +8,8 @@
 
 /* Of a file of kind train_plan; @return exit status. */
 int cli_plan_train(const fc_input *input, const data_dirs *data, const settings *s);
-/* Tells; @return exit status. */
-int cli_plan_complain(fc_status status, const char *name, const char *why);
+/* Where no price is stated, the market's at `date` (0: the latest).  Told where none is known; @return exit
+ * status. */
+int cli_plan_price(double *usd_per_s, const fc_profile *profile, fc_time date, const char *name);
 
 #endif

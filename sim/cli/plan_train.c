@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `plan` of a file of kind train_plan. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <fleetcast/base/stop.h>
 #include <fleetcast/report/train_plan.h>
 
 #include "plan.h"
-#include "terminal.h"
+#include "results.h"
 
 enum { CHOICES = 64, DEVICES = 32, LISTS = 11 };
 
@@ -40,19 +38,13 @@ static size_t put_nodes(int64_t *to, const fc_device *device, int64_t most) {
 static int put_device(planning *p, size_t i) {
   const fc_train_plan_device *from = &p->def->devices[i];
   const fc_device *device = from->profile->device;
-  const fc_series *rent = &device->rent_usd_per_s;
   fc_train_search_device *d = &p->device[i];
   *d = (fc_train_search_device){.name = from->profile->device_name,
                                 .profile = from->profile,
                                 .usd_per_s = from->price_usd_per_s,
                                 .counts = p->count[i]};
-  if (!(d->usd_per_s > 0) && rent->n)
-    d->usd_per_s = p->def->date ? fc_series_at(rent, p->def->date) : rent->point[rent->n - 1].value;
-  if (!(d->usd_per_s > 0)) {
-    (void)fprintf(stderr, "fleetcast: %s: no market price of '%s' is known: state 'price'\n", p->def->name,
-                  d->name);
-    return EXIT_INPUT;
-  }
+  int code = cli_plan_price(&d->usd_per_s, from->profile, p->def->date, p->def->name);
+  if (code != EXIT_OK) return code;
   for (; d->n_counts < from->n_counts && d->n_counts < CHOICES; d->n_counts++)
     p->count[i][d->n_counts] = (int64_t)from->counts[d->n_counts];
   if (from->n_counts == 0) d->n_counts = put_nodes(p->count[i], device, from->devices_max);
@@ -133,28 +125,13 @@ static int put_all(planning *p, const fc_train_plan_def *def, const settings *s)
 
 static int write_results(const fc_train_plan_answer *a, const fc_input *input, const data_dirs *data,
                          const settings *s) {
-  char why[FC_REPORT_WHY] = "";
-  fc_text folder = {0}, command = {0}, page = {0};
-  cli_add_folder(&folder, s, a->def->name);
-  cli_add_command(&command, "plan", s);
-  fc_report_options options = {.version = FC_CLI_VERSION,
-                               .command = command.bytes,
-                               .seed = s->has_seed ? s->seed : (uint64_t)a->def->seed,
-                               .n_set = s->set.n,
-                               .set = s->set.item,
-                               .n_data_dirs = data->n,
-                               .data_dirs = (const char *const *)data->dir,
-                               .cancel = fc_stop_flag()};
-  fc_status status = fc_text_status(&folder) ? FC_E_NOMEM : fc_text_status(&command);
-  if (status == FC_OK) status = fc_report_train_plan_write(folder.bytes, a, input, &options, why);
-  if (status == FC_OK) status = fc_report_train_plan_page(&page, a);
-  int code = status == FC_OK ? cli_print(page.bytes) : cli_plan_complain(status, a->def->name, why);
-  if (status == FC_OK && !s->quiet) (void)fprintf(stderr, "fleetcast: results in %s/\n", folder.bytes);
-  if (code == EXIT_OK && !a->result->n_feasible_groups) code = EXIT_FAILED;
-  fc_text_fini(&folder);
-  fc_text_fini(&command);
-  fc_text_fini(&page);
-  return code;
+  results r;
+  fc_status status =
+      cli_results_begin(&r, "plan", a->def->name, s->has_seed ? s->seed : (uint64_t)a->def->seed, data, s);
+  if (status == FC_OK) status = fc_report_train_plan_write(r.folder.bytes, a, input, &r.options, r.why);
+  if (status == FC_OK) status = fc_report_train_plan_page(&r.page, a);
+  int code = cli_results_end(&r, status, s);
+  return code == EXIT_OK && !a->result->n_feasible_groups ? EXIT_FAILED : code;
 }
 
 static int answer(planning *p, fc_train_search_result *result, const fc_input *input, const data_dirs *data,
@@ -163,7 +140,7 @@ static int answer(planning *p, fc_train_search_result *result, const fc_input *i
   int code = put_all(p, fc_input_train_plan(input), s);
   if (code != EXIT_OK) return code;
   fc_status status = fc_train_search_run(result, &p->search, why);
-  if (status != FC_OK) return cli_plan_complain(status, p->def->name, why);
+  if (status != FC_OK) return cli_complain(status, p->def->name, why);
   fc_train_plan_answer a = {.def = p->def, .search = &p->search, .result = result};
   code = write_results(&a, input, data, s);
   fc_train_search_result_fini(result);
@@ -174,7 +151,7 @@ int cli_plan_train(const fc_input *input, const data_dirs *data, const settings 
   planning *p = malloc(sizeof *p);
   fc_train_search_result *result = malloc(sizeof *result);
   fc_stop_catch();
-  int code = p && result ? answer(p, result, input, data, s) : cli_plan_complain(FC_E_NOMEM, "plan", "");
+  int code = p && result ? answer(p, result, input, data, s) : cli_complain(FC_E_NOMEM, "plan", "");
   free(result);
   free(p);
   return code;

@@ -9,8 +9,8 @@
 #include <fleetcast/fleet/run.h>
 #include <fleetcast/report/write.h>
 
+#include "results.h"
 #include "terminal.h"
-#include "verbs.h"
 
 /* An interrupted program dies of its signal, so that a shell's loop stops too (docs/adr/0006). */
 int cli_die_of_signal(void) {
@@ -121,14 +121,7 @@ static int simulate(fc_fleet_result **result, const fc_fleet_def *def, uint64_t 
 static int write_results(const fc_fleet_result *result, const fc_input *input, const data_dirs *data,
                          uint64_t seed, const char *folder, const char *command, const settings *s) {
   char why[FC_REPORT_WHY];
-  fc_report_options options = {.version = FC_CLI_VERSION,
-                               .command = command,
-                               .seed = seed,
-                               .n_set = s->set.n,
-                               .set = s->set.item,
-                               .n_data_dirs = data->n,
-                               .data_dirs = (const char *const *)data->dir,
-                               .cancel = fc_stop_flag()};
+  fc_report_options options = cli_report_options(command, seed, data, s);
   fc_status status = fc_report_write(folder, result, input, &options, why);
   switch (status) {
   case FC_OK: break;
@@ -153,16 +146,14 @@ static int write_results(const fc_fleet_result *result, const fc_input *input, c
 }
 
 int cli_run(const settings *s) {
-  if (s->out && (strcmp(s->out, "-") == 0 || !*s->out)) {
-    (void)fputs("fleetcast: run writes several files: -o wants a folder\n", stderr);
-    return EXIT_USAGE;
-  }
+  int code = cli_refuse_stdout(s, "run");
+  if (code != EXIT_OK) return code;
   const char *path = s->operand.item[0];
   data_dirs data = cli_data(path, s);
   fc_input *input;
   fc_fleet_result *result = NULL;
   fc_text folder = {0}, command = {0};
-  int code = cli_load(&input, path, FC_INPUT_SCENARIO, &data, s);
+  code = cli_load(&input, path, FC_INPUT_SCENARIO, &data, s);
   if (code == EXIT_OK) {
     const fc_fleet_def *def = fc_input_fleet(input);
     uint64_t seed = s->has_seed ? s->seed : def->seed;

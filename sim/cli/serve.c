@@ -11,8 +11,8 @@
 #include <fleetcast/base/stop.h>
 #include <fleetcast/report/serve.h>
 
+#include "results.h"
 #include "terminal.h"
-#include "verbs.h"
 
 /* A run: the load's requests go through here, and back as records. */
 typedef struct {
@@ -210,14 +210,7 @@ static int complain(fc_status status, const char *name, const char *why) {
 static int write_results(run *r, const fc_input *input, const data_dirs *data, uint64_t seed,
                          const char *folder, const char *command, const settings *s, char *why) {
   fc_serve_answer answer = answer_of(r, seed);
-  fc_report_options options = {.version = FC_CLI_VERSION,
-                               .command = command,
-                               .seed = seed,
-                               .n_set = s->set.n,
-                               .set = s->set.item,
-                               .n_data_dirs = data->n,
-                               .data_dirs = (const char *const *)data->dir,
-                               .cancel = fc_stop_flag()};
+  fc_report_options options = cli_report_options(command, seed, data, s);
   fc_status status = fc_serve_files_commit(r->files, &answer, input, &options);
   r->files = NULL;
   if (status != FC_OK) return complain(status, r->def->name, why);
@@ -325,14 +318,12 @@ static int serve(const fc_input *input, const data_dirs *data, const char *path,
 }
 
 int cli_serve(const settings *s) {
-  if (s->out && (strcmp(s->out, "-") == 0 || !*s->out)) {
-    (void)fputs("fleetcast: serve writes several files: -o wants a folder\n", stderr);
-    return EXIT_USAGE;
-  }
+  int code = cli_refuse_stdout(s, "serve");
+  if (code != EXIT_OK) return code;
   const char *path = s->operand.item[0];
   data_dirs data = cli_data(path, s);
   fc_input *input;
-  int code = cli_load(&input, path, FC_INPUT_SERVE, &data, s);
+  code = cli_load(&input, path, FC_INPUT_SERVE, &data, s);
   if (code == EXIT_OK) code = serve(input, &data, path, s);
   fc_input_free(input);
   cli_data_free(&data);

@@ -7,6 +7,7 @@
 #include <fleetcast/serve/case.h>
 
 #include "serve.h"
+#include "verbs.h"
 
 enum { CONTEXT_MAX = 131072 }; /* of the step table, where nothing smaller holds */
 
@@ -234,8 +235,6 @@ void cli_deployment_log_sd(const deployment *d, const fc_replica_result *r, doub
 }
 
 double cli_deployment_price(const fc_serve_def *def) {
-  const fc_series *rent = &def->profile->device->rent_usd_per_s;
   if (def->price_usd_per_s > 0) return def->price_usd_per_s;
-  if (!rent->n) return 0;
-  return def->date ? fc_series_at(rent, def->date) : rent->point[rent->n - 1].value;
+  return cli_price_at(&def->profile->device->rent_usd_per_s, def->date);
 }

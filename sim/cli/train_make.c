@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "train.h"
+#include "verbs.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -194,11 +195,6 @@ static int64_t group_of(const training *t) {
 
 /* --- money --- */
 
-static double price_at(const fc_series *series, fc_time date) {
-  if (!series->n) return 0;
-  return date ? fc_series_at(series, date) : series->point[series->n - 1].value;
-}
-
 /* 0: not stated. */
 static void fill_price(fc_dist *cost, double usd) {
   if (!(fc_dist_quantile(cost, 1 - 1e-9) > 0)) *cost = fc_dist_point(usd);
@@ -225,8 +221,9 @@ static fc_status fill_costs(training *t, uint64_t seed, char *why) {
                        .reported = {d->reported.device_s, d->reported.usd, d->reported.wall_s},
                        .seed = seed};
   memcpy(l->cost, d->ledger.cost, sizeof l->cost);
-  double chip = price_at(&device->purchase_usd, d->date), system = price_at(&device->system_usd, d->date);
-  fill_price(&l->cost[FC_COST_RENT], price_at(&device->rent_usd_per_s, d->date));
+  double chip = cli_price_at(&device->purchase_usd, d->date),
+         system = cli_price_at(&device->system_usd, d->date);
+  fill_price(&l->cost[FC_COST_RENT], cli_price_at(&device->rent_usd_per_s, d->date));
   fill_price(&l->cost[FC_COST_CHIP], chip);
   chip = fc_dist_median(&l->cost[FC_COST_CHIP]);
   double rest = system > chip ? system - chip : chip * (server_part + network_part) / chip_part;
@@ -262,8 +259,9 @@ static void compose_variant(training *t, size_t i) {
     return;
   }
   a->device_s = (double)v->devices * a->tokens / a->estimate.tokens_per_s / a->estimate.goodput;
-  double rent = v->profile == t->def->profile ? fc_dist_median(&t->costs.cost[FC_COST_RENT])
-                                              : price_at(&v->profile->device->rent_usd_per_s, t->def->date);
+  double rent = v->profile == t->def->profile
+                    ? fc_dist_median(&t->costs.cost[FC_COST_RENT])
+                    : cli_price_at(&v->profile->device->rent_usd_per_s, t->def->date);
   a->usd = a->device_s * rent;
 }
 

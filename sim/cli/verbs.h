@@ -38,6 +38,9 @@ void cli_data_free(data_dirs *d);
 int cli_load(fc_input **out, const char *path, fc_input_kind expect, const data_dirs *data,
              const settings *s);
 
+/* A dated price of a file; date 0: the latest that is known; of an unset series 0. */
+double cli_price_at(const fc_series *price, fc_time date);
+
 /* --- one file from others (predict.c) --- */
 
 /* By name or by inode; a NULL is no file. */

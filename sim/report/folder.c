@@ -82,6 +82,18 @@ fc_status fc_folder_sync(fc_folder *f, table *t) {
   return fc_table_sync(t);
 }
 
+fc_status fc_folder_fill(fc_folder *f, const fc_folder_file *files, size_t n, const void *answer) {
+  for (size_t i = 0; i < n; i++) {
+    table *t;
+    fc_status status = fc_folder_add(f, files[i].name, &t);
+    if (status != FC_OK) return status;
+    files[i].fill(t, answer);
+    status = fc_folder_sync(f, t);
+    if (status != FC_OK) return status;
+  }
+  return FC_OK;
+}
+
 static fc_status write_manifest(fc_folder *f, fc_text *text, const fc_input *input,
                                 const fc_report_options *options) {
   explain(f, FC_FOLDER_MANIFEST);

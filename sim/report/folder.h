@@ -29,6 +29,17 @@ fc_status fc_folder_add(fc_folder *f, const char *name, table **out);
 /* FC_E_LAW where a number of it is not finite. */
 FC_NODISCARD
 fc_status fc_folder_sync(fc_folder *f, table *t);
+
+/* A file of an answer, and what writes it. */
+typedef struct {
+  const char *name;
+  void (*fill)(table *t, const void *answer);
+} fc_folder_file;
+
+/* Adds, fills and syncs each in turn. */
+FC_NODISCARD
+fc_status fc_folder_fill(fc_folder *f, const fc_folder_file *files, size_t n, const void *answer);
+
 /* Writes the manifest, headed by `head`, then gives all files their names, the manifest's last.
  * @pre every file is synced.  Frees head. */
 FC_NODISCARD

@@ -57,7 +57,8 @@ static void add_apart(table *t, const fc_search_candidate *c) {
       fc_table_text(t, "");
 }
 
-static void plans_table(table *t, const fc_plan_answer *a) {
+static void plans_table(table *t, const void *answer) {
+  const fc_plan_answer *a = answer;
   fc_table_header(
       t, "state," PLAN_COLUMNS
          ",kv_tokens,instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,usd_full,rate_per_s,"
@@ -99,7 +100,8 @@ static void plans_table(table *t, const fc_plan_answer *a) {
   }
 }
 
-static void pareto_table(table *t, const fc_plan_answer *a) {
+static void pareto_table(table *t, const void *answer) {
+  const fc_plan_answer *a = answer;
   fc_table_header(t, PLAN_COLUMNS
                   ",instances,devices,usd_per_mtok,usd_low,usd_high,usd_least,usd_most,ttft_s,tpot_s,"
                   "tokens_per_s_user,tokens_per_s_device," APART_COLUMNS);
@@ -138,27 +140,12 @@ static fc_text head(const fc_plan_answer *a, const fc_report_options *o) {
   return text;
 }
 
-static fc_status prepare(fc_folder *f, const fc_plan_answer *a) {
-  static const struct {
-    const char *name;
-    void (*fill)(table *, const fc_plan_answer *);
-  } files[] = {{"plans.csv", plans_table}, {"pareto.csv", pareto_table}};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    table *t;
-    fc_status status = fc_folder_add(f, files[i].name, &t);
-    if (status != FC_OK) return status;
-    files[i].fill(t, a);
-    status = fc_folder_sync(f, t);
-    if (status != FC_OK) return status;
-  }
-  return FC_OK;
-}
-
 fc_status fc_report_plan_write(const char *folder, const fc_plan_answer *a, const fc_input *input,
                                const fc_report_options *options, char *why) {
+  static const fc_folder_file files[] = {{"plans.csv", plans_table}, {"pareto.csv", pareto_table}};
   fc_folder f;
   fc_status status = fc_folder_open(&f, folder, why);
-  if (status == FC_OK) status = prepare(&f, a);
+  if (status == FC_OK) status = fc_folder_fill(&f, files, sizeof files / sizeof *files, a);
   if (status == FC_OK) {
     fc_text text = head(a, options);
     status = fc_folder_commit(&f, &text, input, options);

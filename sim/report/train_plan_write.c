@@ -54,7 +54,8 @@ static void plan_row(table *t, const fc_train_plan_answer *a, const fc_train_can
   fc_table_end_row(t);
 }
 
-static void plans_table(table *t, const fc_train_plan_answer *a) {
+static void plans_table(table *t, const void *answer) {
+  const fc_train_plan_answer *a = answer;
   const fc_train_search_result *r = a->result;
   fc_table_header(
       t, "role,state,front,device,usd_per_device_h,devices,tp,pp,cp,ep,dp,schedule,virtual_stages,"
@@ -67,7 +68,8 @@ static void plans_table(table *t, const fc_train_plan_answer *a) {
   for (size_t i = 0; i < r->n_near; i++) plan_row(t, a, &r->near[i], "near miss");
 }
 
-static void counts_table(table *t, const fc_train_plan_answer *a) {
+static void counts_table(table *t, const void *answer) {
+  const fc_train_plan_answer *a = answer;
   const fc_train_search_result *r = a->result;
   fc_table_header(t, "state,reason,plans");
   for (int i = 0; i < FC_TRAIN_STATES; i++) {
@@ -85,6 +87,10 @@ static void counts_table(table *t, const fc_train_plan_answer *a) {
   }
 }
 
+static void front_svg(table *t, const void *answer) {
+  fc_train_plan_front_svg(t, answer);
+}
+
 /* --- the folder --- */
 
 static fc_text head(const fc_train_plan_answer *a, const fc_report_options *o) {
@@ -95,28 +101,13 @@ static fc_text head(const fc_train_plan_answer *a, const fc_report_options *o) {
   return text;
 }
 
-static fc_status prepare(fc_folder *f, const fc_train_plan_answer *a) {
-  static const struct {
-    const char *name;
-    void (*fill)(table *, const fc_train_plan_answer *);
-  } files[] = {
-      {"plans.csv", plans_table}, {"counts.csv", counts_table}, {"front.svg", fc_train_plan_front_svg}};
-  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-    table *t;
-    fc_status status = fc_folder_add(f, files[i].name, &t);
-    if (status != FC_OK) return status;
-    files[i].fill(t, a);
-    status = fc_folder_sync(f, t);
-    if (status != FC_OK) return status;
-  }
-  return FC_OK;
-}
-
 fc_status fc_report_train_plan_write(const char *folder, const fc_train_plan_answer *a, const fc_input *input,
                                      const fc_report_options *options, char *why) {
+  static const fc_folder_file files[] = {
+      {"plans.csv", plans_table}, {"counts.csv", counts_table}, {"front.svg", front_svg}};
   fc_folder f;
   fc_status status = fc_folder_open(&f, folder, why);
-  if (status == FC_OK) status = prepare(&f, a);
+  if (status == FC_OK) status = fc_folder_fill(&f, files, sizeof files / sizeof *files, a);
   if (status == FC_OK) {
     fc_text text = head(a, options);
     status = fc_folder_commit(&f, &text, input, options);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* nftw, mkdtemp */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
-#include <ftw.h>
 #include <glob.h>
 #include <math.h>
 #include <stdarg.h>
@@ -15,16 +13,13 @@
 #include <fleetcast/report/write.h>
 #include <fleetcast/scenario/load.h>
 
+#include "scratch.h"
+
 /* The laws that a reader of the files can check, on the frozen and on every shipped scenario:
  *   INV-1  device_hours of a pool's accounts sum to installed_device_hours, date by date
  *   INV-7  rent_usd, owner_usd and h100e_hours are products of the rows and rates as printed, to the last
  * digit summary.csv is timeseries.csv added up in file order, to the last digit split.csv: inference +
  * training + other + what is left out = all of summary.csv */
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
-}
 
 /* --- a table in memory --- */
 
@@ -246,9 +241,9 @@ static void check_scenario(const char *path, const char *data) {
   const fc_fleet_def *def = fc_input_fleet(input);
   fc_fleet_options options = {.seed = def->seed};
   fc_fleet_result *result;
-  char why[FC_REPORT_WHY] = "", folder[] = "/tmp/fc-test-rows-XXXXXX";
+  char why[FC_REPORT_WHY] = "", folder[SCRATCH_ROOM];
   cr_assert_eq(fc_fleet_run(&result, def, &options, why), FC_OK, "%s: %s", path, why);
-  cr_assert_not_null(mkdtemp(folder));
+  scratch_new(folder);
   fc_report_options report = {.version = "0", .command = "test", .seed = def->seed};
   cr_assert_eq(fc_report_write(folder, result, input, &report, why), FC_OK, "%s: %s", path, why);
   sums *all = calloc(1, sizeof *all);
@@ -266,7 +261,7 @@ static void check_scenario(const char *path, const char *data) {
   free(all);
   fc_fleet_result_free(result);
   fc_input_free(input);
-  (void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  scratch_remove(folder);
 }
 
 Test(exported_rows, of_the_frozen_scenario) {

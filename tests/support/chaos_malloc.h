@@ -5,21 +5,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** Memory that runs out on demand, to visit every out-of-memory path exhaustively:
+/** Memory that runs out on demand; exhaust.h visits every out-of-memory path of a scenario with it.
  *
- *      for (size_t k = 0;; k++) {
- *        fc_chaos_arm(k, false);
- *        fc_status st = scenario();                  // makes, works, frees
- *        bool fired = fc_chaos_disarm();
- *        cr_assert_eq(fc_chaos_live(), 0);           // nothing leaked
- *        if (!fired) { cr_assert_eq(st, FC_OK); break; }
- *        cr_assert_eq(st, FC_E_NOMEM);
- *      }
- *
- *  Build: add support/chaos_malloc.c to the test's SOURCES and call fc_chaos_malloc(test_<name>)
- * (tests/unit/des shows it); it passes -Wl,--wrap=... so that the calls of all statically linked code come
- * here.  Shared libraries (Criterion, GSL) keep their own; hence what one of them allocates and the code
- * under test frees is counted as -1.  One thread. */
+ *  Build: fc_chaos_malloc(test_<name>) adds this and exhaust.c to the test and passes -Wl,--wrap=... so that
+ *  the calls of all statically linked code come here.  Shared libraries (Criterion, GSL) keep their own;
+ * hence what one of them allocates and the code under test frees is counted as -1.  One thread. */
 
 /** The allocation number `k`, counted from 0 and from now, fails; with `and_later` also every one after it.
  */

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* nftw, mkdtemp */
 #include <fleetcast/base/file.h>
 
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,30 +13,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[64];
+#include "scratch.h"
+
+static char folder[SCRATCH_ROOM];
 
 static void make_folder(void) {
-  (void)strcpy(folder, "/tmp/fc-test-file-XXXXXX");
-  cr_assert_not_null(mkdtemp(folder));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
+  scratch_new(folder);
 }
 
 static void remove_folder(void) {
-  (void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  scratch_remove(folder);
 }
 
 TestSuite(file, .init = make_folder, .fini = remove_folder);
 
 static const char *at(const char *name) {
-  static char path[4][128];
-  static int i;
-  i = (i + 1) % 4;
-  (void)snprintf(path[i], sizeof path[i], "%s/%s", folder, name);
-  return path[i];
+  return scratch_path(folder, name);
 }
 
 static void put(const char *path, const char *text) {

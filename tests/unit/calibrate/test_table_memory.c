@@ -3,11 +3,10 @@
 #include <fleetcast/calibrate/table.h>
 
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
 static const char text[] = "kernel,impl,dtype,kv_dtype,m,n,k,status,latency_us\n"
                            "gemm,b,bf16,,16,32,64,ok,5.5\n"
@@ -23,31 +22,32 @@ static fc_device device(void) {
   return d;
 }
 
+typedef struct {
+  const char *path;
+  size_t points;
+} file;
+
+static fc_status read_file(void *subject) {
+  file *f = subject;
+  fc_device dev = device();
+  fc_table_options options = {.device = &dev};
+  fc_diags d;
+  fc_diags_init(&d);
+  fc_table table;
+  fc_status status = fc_table_read(&table, &f->path, 1, &options, &d);
+  f->points = table.n_points;
+  fc_table_fini(&table);
+  return status;
+}
+
 Test(table, every_allocation_may_fail) {
   char path[] = "/tmp/fc_memory_XXXXXX";
   int fd = mkstemp(path);
   cr_assert(fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)(sizeof text - 1));
   (void)close(fd);
-  const char *const paths[] = {path};
-  fc_device dev = device();
-  fc_table_options options = {.device = &dev};
-  for (size_t k = 0;; k++) {
-    fc_diags d;
-    fc_diags_init(&d);
-    fc_chaos_arm(k, false);
-    fc_table table;
-    fc_status status = fc_table_read(&table, paths, 1, &options, &d);
-    size_t n = table.n_points;
-    fc_table_fini(&table);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) {
-      cr_expect_eq(n, 3);
-      break;
-    }
-    cr_assert_lt(k, 200);
-  }
+  file f = {.path = path};
+  fc_exhaust(&(fc_exhaustion){.life = read_file, .subject = &f, .most = 200});
+  cr_expect_eq(f.points, 3);
   (void)unlink(path);
 }
 

@@ -3,7 +3,7 @@
 
 #include <criterion/criterion.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
 static void nothing(fc_sim *sim, void *subject, uint64_t datum) {
   (void)sim, (void)subject, (void)datum;
@@ -19,7 +19,8 @@ static void more(fc_sim *sim, void *subject, uint64_t datum) {
 }
 
 /* Slots, chunks, ties and a sweep, in one life. */
-static fc_status live(void) {
+static fc_status live(void *none) {
+  (void)none;
   fc_sim *sim;
   fc_status st = fc_sim_new(&sim, 0);
   if (st) {
@@ -39,25 +40,12 @@ static fc_status live(void) {
   return again;
 }
 
-static void exhaust(bool and_later) {
-  size_t k = 0;
-  for (;; k++) {
-    fc_chaos_arm(k, and_later);
-    fc_status st = live();
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-    cr_assert_eq(st, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) break;
-  }
-  cr_assert_geq(k, 10, "only %zu allocations: the scenario visits too little", k);
-}
-
 Test(memory, every_single_refusal_is_reported) {
-  exhaust(false);
+  fc_exhaust(&(fc_exhaustion){.life = live, .least = 10});
 }
 
 Test(memory, every_permanent_refusal_is_reported) {
-  exhaust(true);
+  fc_exhaust(&(fc_exhaustion){.life = live, .least = 10, .and_later = true});
 }
 
 Test(memory, a_refused_event_is_none_and_changes_nothing) {

@@ -3,35 +3,42 @@
 #include <fleetcast/fleet/run.h>
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "random_def.h"
 
-static void exhaust(uint64_t seed, bool and_later) {
-  static random_def s;
-  random_def_make(&s, seed);
-  s.def.end = s.def.start + 3 * FC_DAY;
-  size_t k = 0;
-  for (;; k++) {
-    fc_chaos_arm(k, and_later);
-    fc_fleet_result *r;
-    fc_fleet_options o = {.seed = seed};
-    fc_status st = fc_fleet_run(&r, &s.def, &o, NULL);
-    cr_assert(st == FC_OK || !r);
-    fc_fleet_result_free(r);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-    cr_assert_eq(st, fired ? FC_E_NOMEM : FC_OK, "seed %llu, allocation %zu: %s", (unsigned long long)seed, k,
-                 fc_status_text(st));
-    if (!fired) break;
+typedef struct {
+  uint64_t seed;
+  random_def scene;
+} sown;
+
+static fc_status live(void *subject) {
+  sown *s = subject;
+  fc_fleet_result *r;
+  fc_fleet_options o = {.seed = s->seed};
+  fc_status status = fc_fleet_run(&r, &s->scene.def, &o, NULL);
+  cr_assert(status == FC_OK || !r);
+  fc_fleet_result_free(r);
+  return status;
+}
+
+static void exhaust(bool and_later) {
+  static sown s;
+  for (s.seed = 1; s.seed <= 12; s.seed++) {
+    random_def_make(&s.scene, s.seed);
+    s.scene.def.end = s.scene.def.start + 3 * FC_DAY;
+    char name[32];
+    (void)snprintf(name, sizeof name, "seed %llu", (unsigned long long)s.seed);
+    fc_exhaust(
+        &(fc_exhaustion){.life = live, .subject = &s, .name = name, .and_later = and_later, .least = 41});
   }
-  cr_assert_gt(k, 40);
 }
 
 Test(memory, every_single_refusal_is_reported) {
-  for (uint64_t seed = 1; seed <= 12; seed++) exhaust(seed, false);
+  exhaust(false);
 }
 
 Test(memory, every_permanent_refusal_is_reported) {
-  for (uint64_t seed = 1; seed <= 12; seed++) exhaust(seed, true);
+  exhaust(true);
 }

@@ -8,19 +8,20 @@
 #include <fleetcast/base/file.h>
 #include <row.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
 /* Whatever allocation fails: a status, nothing lost, nothing half done. */
 
 static const char *written; /* one test a process */
 
-static fc_status describe_and_read(size_t *n) {
+static fc_status describe_and_read(void *rows_read) {
   fc_bench_case c = {
       .op = FC_BENCH_GROUPED, .site = "up", .dtype = FC_DTYPE_FP8, .m = 512, .n = 256, .k = 128};
   c.groups = 4;
   fc_problem p;
   fc_machine machine = {.gpu = "a, \"device\"", .driver = "1", .library = "2"};
   fc_rows rows = {0};
+  size_t *n = rows_read;
   *n = 0;
   fc_status status = fc_problem_init(&p, &c, 1, false);
   if (status) return status;
@@ -60,32 +61,21 @@ Test(kernel_memory, rows) {
   write_file(path);
   written = path;
   size_t n;
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_status status = describe_and_read(&n);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) break;
-    cr_assert_lt(k, 1000);
-  }
+  fc_exhaust(&(fc_exhaustion){.life = describe_and_read, .subject = &n, .most = 1000});
   cr_expect_eq(n, 3);
 }
 
+static fc_status build(void *none) {
+  (void)none;
+  fc_cases cases, chain;
+  fc_status status = fc_cases_build(&cases, FC_SCALE_GPU, false);
+  if (status) return status;
+  status = fc_chain_build(&chain, FC_SCALE_GPU, FC_CHAIN_TRAIN);
+  if (!status) fc_cases_free(&chain);
+  fc_cases_free(&cases);
+  return status;
+}
+
 Test(kernel_memory, cases) {
-  for (size_t k = 0;; k++) {
-    fc_cases cases, chain;
-    fc_chaos_arm(k, false);
-    fc_status status = fc_cases_build(&cases, FC_SCALE_GPU, false);
-    if (!status) {
-      status = fc_chain_build(&chain, FC_SCALE_GPU, FC_CHAIN_TRAIN);
-      if (!status) fc_cases_free(&chain);
-      fc_cases_free(&cases);
-    }
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) break;
-    cr_assert_lt(k, 100);
-  }
+  fc_exhaust(&(fc_exhaustion){.life = build, .most = 100});
 }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include "fake_answer.h"
 
 #include <criterion/criterion.h>
@@ -122,15 +121,4 @@ void fake_free(fake *f) {
   fc_study_free(f->study);
   free(f->result);
   free(f->prefill);
-}
-
-void fake_folder(char out[96]) {
-  (void)strcpy(out, "/tmp/fc-test-serve-XXXXXX");
-  cr_assert_not_null(mkdtemp(out));
-}
-
-void fake_remove(const char *folder) {
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -r %s", folder);
-  cr_expect_eq(system(command), 0);
 }

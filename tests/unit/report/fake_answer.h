@@ -26,7 +26,5 @@ typedef struct {
 typedef enum { FAKE_ONE, FAKE_APART, FAKE_CLUSTER } fake_kind;
 void fake_answer(fake *f, fake_kind kind);
 void fake_free(fake *f);
-void fake_folder(char out[96]); /* a new one below /tmp */
-void fake_remove(const char *folder);
 
 #endif

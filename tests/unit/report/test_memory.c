@@ -1,50 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <fleetcast/report/write.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "fake_result.h"
+#include "scratch.h"
+
+static fc_status page_life(void *subject) {
+  fc_text page = {0};
+  fc_status status = fc_report_page(&page, subject, 1);
+  fc_text_fini(&page);
+  return status;
+}
+
+/* A life that writes a folder: whole, or not at all. */
+typedef struct {
+  const char *folder;
+  const fc_fleet_result *answer;
+} writing;
+
+static fc_status files_life(void *subject) {
+  static const fc_report_options options = {.version = "0", .command = "test"};
+  const writing *w = subject;
+  char why[FC_REPORT_WHY];
+  fc_status status = fc_report_write(w->folder, w->answer, NULL, &options, why);
+  if (status != FC_OK) cr_assert_neq(access(w->folder, F_OK), 0, "a refusal leaves a folder");
+  return status;
+}
 
 Test(report, every_allocation_of_the_page_may_fail) {
   fc_fleet_result r = fake_result();
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_text page = {0};
-    fc_status status = fc_report_page(&page, &r, 1);
-    fc_text_fini(&page);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) break;
-    cr_assert_lt(k, 10000);
-  }
+  fc_exhaust(&(fc_exhaustion){.life = page_life, .subject = &r});
 }
 
 Test(report, every_allocation_of_the_files_may_fail) {
   fc_fleet_result r = fake_result();
-  static const fc_report_options options = {.version = "0", .command = "test"};
-  char base[] = "/tmp/fc-test-report-memory-XXXXXX", folder[64], why[FC_REPORT_WHY], path[128];
-  cr_assert_not_null(mkdtemp(base));
-  (void)snprintf(folder, sizeof folder, "%s/new", base);
-  size_t failures = 0;
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_status status = fc_report_write(folder, &r, NULL, &options, why);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) break;
-    cr_assert_neq(access(folder, F_OK), 0, "allocation %zu leaves a folder", k);
-    failures++;
-    cr_assert_lt(k, 10000);
-  }
-  cr_expect_gt(failures, 20);
-  (void)snprintf(path, sizeof path, "rm -r %s", base);
-  cr_expect_eq(system(path), 0);
+  char folder[SCRATCH_ROOM];
+  scratch_new(folder);
+  writing w = {scratch_path(folder, "new"), &r};
+  fc_exhaust(&(fc_exhaustion){.life = files_life, .subject = &w, .least = 21});
+  scratch_remove(folder);
 }

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* nftw, mkdtemp */
 #include <fleetcast/report/write.h>
 
 #include <criterion/criterion.h>
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,25 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "csv_rows.h"
+#include "documented.h"
 #include "fake_result.h"
+#include "scratch.h"
 
-static char folder[64];
+static char folder[SCRATCH_ROOM];
 
 static void make_folder(void) {
-  (void)strcpy(folder, "/tmp/fc-test-report-XXXXXX");
-  cr_assert_not_null(mkdtemp(folder));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at) {
-  (void)st, (void)type, (void)at;
-  return remove(path);
+  scratch_new(folder);
 }
 
 static void remove_folder(void) {
-  (void)nftw(folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+  scratch_remove(folder);
 }
 
 TestSuite(report, .init = make_folder, .fini = remove_folder);
@@ -42,11 +34,7 @@ static const char *const files[] = {"timeseries.csv", "summary.csv", "split.csv"
 enum { FILES = sizeof files / sizeof *files };
 
 static const char *in(const char *sub, const char *name) {
-  static char path[8][256];
-  static int i;
-  i = (i + 1) % 8;
-  (void)snprintf(path[i], sizeof path[i], "%s/%s%s%s", folder, sub, *sub && *name ? "/" : "", name);
-  return path[i];
+  return scratch_path(scratch_path(folder, sub), name);
 }
 
 static const fc_report_options options = {
@@ -385,61 +373,24 @@ Test(report, a_share_of_nothing_is_empty) {
 
 /* --- docs/csv.md --- */
 
-/* The first cells, in backquotes, of the table below `heading`. */
-static size_t documented(char out[64][64], const char *docs, const char *heading, char units[64][32]) {
-  const char *p = strstr(docs, heading);
-  cr_assert(p, "docs/csv.md has no '%s'", heading);
-  size_t n = 0;
-  bool inside = false;
-  for (p += strlen(heading); *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    char unit[32] = "";
-    if (p[0] == '|' && p[2] == '`') {
-      cr_assert_lt(n, 64);
-      cr_assert_eq(sscanf(p, "| `%63[^`]` | %31[^|]", out[n], unit) >= 1, 1);
-      for (size_t k = strlen(unit); k && unit[k - 1] == ' ';) unit[--k] = '\0';
-      if (units) (void)strcpy(units[n], unit);
-      n++;
-      inside = true;
-    } else if (inside && p[0] != '|') {
-      break;
-    }
-  }
-  return n;
-}
-
 Test(report, the_docs_list_exactly_the_columns) {
   fc_fleet_result r = fake_result();
-  char why[FC_REPORT_WHY], heading[64], names[64][64];
+  char why[FC_REPORT_WHY];
   cr_assert_eq(write_to("", &r, why), FC_OK);
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
-  for (int i = 0; i < FILES; i++) {
-    (void)snprintf(heading, sizeof heading, "\n## %s\n", files[i]);
-    size_t n = documented(names, docs, heading, NULL);
-    csv *t = read_csv(in("", files[i]));
-    cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", files[i], t->columns, n);
-    for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", files[i]);
-    free_csv(t);
-  }
-  char *manifest = slurp(in("", "manifest.yaml"));
-  size_t n = documented(names, docs, "\n## manifest.yaml\n", NULL), keys = 0;
-  for (const char *p = manifest; *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (!islower((unsigned char)*p)) continue;
-    cr_assert_lt(keys, n);
-    size_t length = strlen(names[keys]);
-    cr_expect(strncmp(p, names[keys], length) == 0 && p[length] == ':', "%s: %.20s", names[keys], p);
-    keys++;
-  }
-  cr_expect_eq(n - keys, 4, "without an input: no inputs, uncertain, sources, resolved");
-  free(manifest);
+  char *docs = documented_text();
+  for (int i = 0; i < FILES; i++) expect_documented_columns(docs, "## ", folder, files[i]);
+  expect_documented_manifest(docs, "## ", folder);
   free(docs);
 }
 
 Test(report, the_docs_list_exactly_the_metrics) {
   fc_fleet_result r = fake_result();
-  char why[FC_REPORT_WHY], names[64][64], units[64][32];
-  bool seen[2][64] = {{false}};
+  char why[FC_REPORT_WHY];
+  documented_names names;
+  documented_units units;
+  bool seen[2][DOCUMENTED] = {{false}};
   cr_assert_eq(write_to("", &r, why), FC_OK);
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
+  char *docs = documented_text();
   size_t n = documented(names, docs, "\n### Metrics\n", units);
   cr_assert_geq(n, 6);
   for (int f = 0; f < 2; f++) {

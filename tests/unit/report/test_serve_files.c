@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "csv_rows.h"
+#include "documented.h"
 #include "fake_answer.h"
+#include "scratch.h"
 
 /* Of a single instance, of a cluster. */
 static const char *const files[][6] = {
@@ -14,12 +15,6 @@ static const char *const files[][6] = {
     {"latency.csv", "summary.csv", "breakdown.csv", "requests.csv", "replicas.csv", "cluster.csv"}};
 
 static const fc_report_options options = {.version = "0.0", .command = "fleetcast serve fake.yaml"};
-
-static char *in(const char *folder, const char *name) {
-  static char path[192];
-  (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
 
 static void write_all(const char *folder, const fake *f) {
   char why[FC_REPORT_WHY];
@@ -61,11 +56,11 @@ static double of(const csv *t, const char *metric, const char *of_what, const ch
 
 Test(serve_files, say_what_was_found) {
   fake f;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   fake_answer(&f, FAKE_ONE);
-  fake_folder(folder);
+  scratch_new(folder);
   write_all(folder, &f);
-  csv *t = read_csv(in(folder, "latency.csv"));
+  csv *t = read_csv(scratch_path(folder, "latency.csv"));
   cr_expect_eq(t->n, 16);
   cr_expect_str_eq(get(t, 1, "metric"), "ttft");
   cr_expect_str_eq(get(t, 1, "quantile"), "0.5");
@@ -75,7 +70,7 @@ Test(serve_files, say_what_was_found) {
   cr_expect_float_eq(number(t, 8, "value"), 0.01, 1e-9);
   cr_expect_float_eq(number(t, 12, "value"), 0.2, 1e-9);
   free_csv(t);
-  t = read_csv(in(folder, "summary.csv"));
+  t = read_csv(scratch_path(folder, "summary.csv"));
   cr_expect_float_eq(of(t, "good_share", "fast", "value"), 1, 0);
   cr_expect_float_eq(of(t, "good_share", "slow", "value"), 0, 0);
   cr_expect_float_eq(of(t, "output_tokens_rate", "", "value"), 11, 1e-6);
@@ -88,12 +83,12 @@ Test(serve_files, say_what_was_found) {
   cr_expect_float_eq(of(t, "requests_refused", "prompt", "value"), 3, 0);
   cr_expect_float_eq(of(t, "requests_left_out", "", "value"), 112, 0); /* 7 of 62 batches of 16 */
   free_csv(t);
-  t = read_csv(in(folder, "breakdown.csv"));
+  t = read_csv(scratch_path(folder, "breakdown.csv"));
   double sum = 0;
   for (size_t i = 0; i < t->n; i++) sum += number(t, i, "share");
   cr_expect_float_eq(sum, 1, 1e-12);
   free_csv(t);
-  t = read_csv(in(folder, "requests.csv"));
+  t = read_csv(scratch_path(folder, "requests.csv"));
   cr_expect_float_eq(number(t, 0, "ttft_s"), 1, 0);
   cr_expect_float_eq(number(t, 0, "tpot_s"), 0.5, 0);
   cr_expect_float_eq(number(t, 0, "e2e_s"), 3, 0);
@@ -104,45 +99,45 @@ Test(serve_files, say_what_was_found) {
   cr_expect_str_eq(get(t, 2, "replica"), "");
   cr_expect_str_eq(get(t, 3, "refused"), "lost");
   free_csv(t);
-  fake_remove(folder);
+  scratch_remove(folder);
   fake_free(&f);
 }
 
 Test(serve_files, on_demand_files_are_left_out_and_rows_of_them_ignored) {
   fake f;
-  char folder[96], why[FC_REPORT_WHY];
+  char folder[SCRATCH_ROOM], why[FC_REPORT_WHY];
   fake_answer(&f, FAKE_APART);
-  fake_folder(folder);
+  scratch_new(folder);
   fc_serve_files *out;
   cr_assert_eq(fc_serve_files_open(&out, folder, &(fc_serve_files_def){0}, why), FC_OK);
   fc_serve_files_request(out, &f.def, &(fc_cluster_record){0});
   fc_serve_files_sample(out, &(fc_cluster_sample){0});
   fc_serve_files_stretch(out, &(fc_replica_stretch){0});
   cr_assert_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_OK);
-  cr_expect_neq(access(in(folder, "requests.csv"), F_OK), 0);
-  cr_expect_neq(access(in(folder, "timeline.csv"), F_OK), 0);
-  cr_expect_eq(access(in(folder, "manifest.yaml"), F_OK), 0);
-  csv *t = read_csv(in(folder, "latency.csv"));
+  cr_expect_neq(access(scratch_path(folder, "requests.csv"), F_OK), 0);
+  cr_expect_neq(access(scratch_path(folder, "timeline.csv"), F_OK), 0);
+  cr_expect_eq(access(scratch_path(folder, "manifest.yaml"), F_OK), 0);
+  csv *t = read_csv(scratch_path(folder, "latency.csv"));
   cr_expect_str_eq(get(t, 8, "metric"), "itl");
   cr_expect_str_eq(get(t, 8, "low"), "", "apart: gaps are known at the end alone");
   free_csv(t);
-  fake_remove(folder);
+  scratch_remove(folder);
   fake_free(&f);
 }
 
 Test(serve_files, a_number_that_is_not_finite_leaves_nothing) {
   fake f;
-  char folder[96], new[128], why[FC_REPORT_WHY];
+  char folder[SCRATCH_ROOM], why[FC_REPORT_WHY];
   fake_answer(&f, FAKE_ONE);
-  fake_folder(folder);
-  (void)snprintf(new, sizeof new, "%s/new", folder);
+  scratch_new(folder);
+  const char *new = scratch_path(folder, "new");
   f.result->parts.dense_s = (double)NAN;
   fc_serve_files *out;
   cr_assert_eq(fc_serve_files_open(&out, new, &(fc_serve_files_def){.requests = true}, why), FC_OK);
   cr_expect_eq(fc_serve_files_commit(out, &f.answer, NULL, &options), FC_E_LAW);
   cr_expect_str_eq(why, "INV-9: a number of breakdown.csv is not finite");
   cr_expect_neq(access(new, F_OK), 0);
-  fake_remove(folder);
+  scratch_remove(folder);
   fake_free(&f);
 }
 
@@ -171,63 +166,22 @@ Test(serve_files, the_page_tells_the_same) {
 
 /* --- docs/csv.md --- */
 
-static size_t documented(char out[64][64], const char *docs, const char *heading) {
-  const char *p = strstr(docs, heading);
-  cr_assert(p, "docs/csv.md has no '%s'", heading);
-  size_t n = 0;
-  bool inside = false;
-  for (p += strlen(heading); *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (p[0] == '|' && p[2] == '`') {
-      cr_assert_lt(n, 64);
-      cr_assert_eq(sscanf(p, "| `%63[^`]`", out[n++]), 1);
-      inside = true;
-    } else if (inside && p[0] != '|') {
-      break;
-    }
-  }
-  return n;
-}
-
-static void check_columns(const char *docs, const char *folder, const char *file) {
-  char heading[64], names[64][64];
-  (void)snprintf(heading, sizeof heading, "\n### serve: %s\n", file);
-  size_t n = documented(names, docs, heading);
-  csv *t = read_csv(in(folder, file));
-  cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", file, t->columns, n);
-  for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", file);
-  free_csv(t);
-}
-
-static void check_manifest(const char *docs, const char *folder) {
-  char names[64][64];
-  char *manifest = slurp(in(folder, "manifest.yaml"));
-  size_t n = documented(names, docs, "\n### serve: manifest.yaml\n"), keys = 0;
-  for (const char *p = manifest; *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (!islower((unsigned char)*p)) continue;
-    cr_assert_lt(keys, n);
-    size_t length = strlen(names[keys]);
-    cr_expect(strncmp(p, names[keys], length) == 0 && p[length] == ':', "%s: %.20s", names[keys], p);
-    keys++;
-  }
-  cr_expect_eq(n - keys, 4, "without an input: no inputs, uncertain, sources, resolved");
-  free(manifest);
-}
-
 Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
   static const fake_kind kinds[] = {FAKE_ONE, FAKE_CLUSTER, FAKE_APART};
-  char names[64][64];
-  bool seen[64] = {false};
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
-  size_t n = documented(names, docs, "\n### serve: metrics of summary.csv\n");
+  documented_names names;
+  bool seen[DOCUMENTED] = {false};
+  char *docs = documented_text();
+  size_t n = documented(names, docs, "\n### serve: metrics of summary.csv\n", NULL);
   for (int kind = 0; kind < 3; kind++) {
     fake f;
-    char folder[96];
+    char folder[SCRATCH_ROOM];
     fake_answer(&f, kinds[kind]);
-    fake_folder(folder);
+    scratch_new(folder);
     write_all(folder, &f);
-    for (int i = 0; kind < 2 && i < 6 && files[kind][i]; i++) check_columns(docs, folder, files[kind][i]);
-    check_manifest(docs, folder);
-    csv *t = read_csv(in(folder, "summary.csv"));
+    for (int i = 0; kind < 2 && i < 6 && files[kind][i]; i++)
+      expect_documented_columns(docs, "### serve: ", folder, files[kind][i]);
+    expect_documented_manifest(docs, "### serve: ", folder);
+    csv *t = read_csv(scratch_path(folder, "summary.csv"));
     for (size_t i = 0; i < t->n; i++) {
       size_t k = 0;
       while (k < n && strcmp(names[k], get(t, i, "metric")) != 0) k++;
@@ -235,7 +189,7 @@ Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
       seen[k] = true;
     }
     free_csv(t);
-    fake_remove(folder);
+    scratch_remove(folder);
     fake_free(&f);
   }
   for (size_t k = 0; k < n; k++) cr_expect(seen[k], "docs/csv.md: metric %s is never written", names[k]);
@@ -245,22 +199,22 @@ Test(serve_files, the_docs_list_exactly_the_columns_and_metrics) {
 /* Two of two devices: one is down for half of the time, and paid for. */
 Test(serve_files, a_cluster_adds_up) {
   fake f;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   fake_answer(&f, FAKE_CLUSTER);
-  fake_folder(folder);
+  scratch_new(folder);
   write_all(folder, &f);
-  csv *t = read_csv(in(folder, "summary.csv"));
+  csv *t = read_csv(scratch_path(folder, "summary.csv"));
   cr_expect_float_eq(of(t, "replicas", "up", "value"), 1.5, 1e-12);
   cr_expect_float_eq(of(t, "replicas", "down", "value"), 0.5, 1e-12);
   cr_expect_float_eq(of(t, "price_output", "", "value"), 1e6 * 8 / 3600 / 11, 1e-6);
   cr_expect_float_eq(of(t, "kv_mean_share", "whole", "value"), 0.1, 1e-12);
   cr_expect_float_eq(of(t, "requests_lost", "", "value"), 1, 0);
   free_csv(t);
-  t = read_csv(in(folder, "replicas.csv"));
+  t = read_csv(scratch_path(folder, "replicas.csv"));
   cr_expect_eq(t->n, 2);
   cr_expect_float_eq(number(t, 1, "down_s"), 500, 0);
   cr_expect_float_eq(number(t, 1, "kv_peak_share"), 0.5, 0);
   free_csv(t);
-  fake_remove(folder);
+  scratch_remove(folder);
   fake_free(&f);
 }

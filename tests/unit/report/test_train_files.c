@@ -1,36 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include <criterion/criterion.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "csv_rows.h"
+#include "documented.h"
 #include "fake_training.h"
+#include "scratch.h"
 
 static const fc_report_options options = {.version = "0", .command = "fleetcast train x.yaml", .seed = 1};
 static const char *const csvs[] = {"step.csv",          "memory.csv", "phases.csv",  "run.csv",
                                    "interruptions.csv", "ledger.csv", "variants.csv"};
 enum { CSVS = sizeof csvs / sizeof *csvs };
-
-static void folder_of(char out[96]) {
-  (void)strcpy(out, "/tmp/fc-test-train-XXXXXX");
-  cr_assert_not_null(mkdtemp(out));
-}
-
-static void remove_folder(const char *folder) {
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -r %s", folder);
-  cr_expect_eq(system(command), 0);
-}
-
-static const char *in(const char *folder, const char *file) {
-  static char path[160];
-  (void)snprintf(path, sizeof path, "%s/%s", folder, file);
-  return path;
-}
 
 static void write_all(const char *folder, const fake_training *f) {
   char why[FC_REPORT_WHY];
@@ -40,17 +23,17 @@ static void write_all(const char *folder, const fake_training *f) {
 
 Test(train_files, rows_say_what_the_answer_says) {
   static fake_training f;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   fake_train(&f);
-  folder_of(folder);
+  scratch_new(folder);
   write_all(folder, &f);
-  csv *t = read_csv(in(folder, "step.csv"));
+  csv *t = read_csv(scratch_path(folder, "step.csv"));
   double sum = 0;
   for (size_t i = 0; i + 1 < t->n; i++) sum += number(t, i, "seconds");
   cr_expect_float_eq(sum, number(t, t->n - 1, "seconds"), 1e-12, "parts sum to the step, 'other' included");
   cr_expect_str_eq(get(t, t->n - 1, "part"), "step");
   free_csv(t);
-  t = read_csv(in(folder, "run.csv"));
+  t = read_csv(scratch_path(folder, "run.csv"));
   for (size_t i = 0; i < t->n; i++) {
     cr_expect(number(t, i, "low") <= number(t, i, "median") && number(t, i, "median") <= number(t, i, "high"),
               "%s", get(t, i, "figure"));
@@ -60,37 +43,37 @@ Test(train_files, rows_say_what_the_answer_says) {
                      number(t, i, "low") <= 1700 && number(t, i, "high") >= 1700 ? "1" : "0");
   }
   free_csv(t);
-  t = read_csv(in(folder, "ledger.csv"));
+  t = read_csv(scratch_path(folder, "ledger.csv"));
   double reported = 0;
   for (size_t i = 0; i < t->n; i++)
     if (strcmp(get(t, i, "view"), "reported") == 0 && strcmp(get(t, i, "part"), "implicit") == 0)
       reported += number(t, i, "mean_usd");
   cr_expect_float_eq(reported, 3400, 1e-9, "the reported figure is taken apart without a rest");
   free_csv(t);
-  t = read_csv(in(folder, "variants.csv"));
+  t = read_csv(scratch_path(folder, "variants.csv"));
   cr_expect_eq(t->n, 2);
   cr_expect_str_eq(get(t, 1, "why"), "it does not fit");
   cr_expect_str_eq(get(t, 1, "step_s"), "");
   free_csv(t);
-  remove_folder(folder);
+  scratch_remove(folder);
 }
 
 Test(train_files, pictures_are_xml_with_finite_numbers) {
   static const char *const pictures[] = {"run.svg", "ledger.svg", "variants.svg"};
   static fake_training f;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   fake_train(&f);
-  folder_of(folder);
+  scratch_new(folder);
   write_all(folder, &f);
   for (size_t i = 0; i < 3; i++) {
-    char *text = slurp(in(folder, pictures[i]));
+    char *text = slurp(scratch_path(folder, pictures[i]));
     cr_expect(strncmp(text, "<svg ", 5) == 0 && strstr(text, "</svg>"), "%s", pictures[i]);
     cr_expect(strstr(text, "fake &amp; run") && !strstr(text, "& run") && !strstr(text, "main <1>"),
               "escaped");
     cr_expect(!strstr(text, "nan") && !strstr(text, "inf") && strstr(text, "<rect x"), "%s", pictures[i]);
     free(text);
   }
-  remove_folder(folder);
+  scratch_remove(folder);
 }
 
 Test(train_files, the_page_tells_it) {
@@ -113,69 +96,34 @@ Test(train_files, the_page_tells_it) {
 
 Test(train_files, same_answer_same_bytes_and_no_half_folder) {
   static fake_training f;
-  char a[96], b[96], command[300], why[FC_REPORT_WHY];
+  char a[SCRATCH_ROOM], b[SCRATCH_ROOM], command[300], why[FC_REPORT_WHY];
   fake_train(&f);
-  folder_of(a);
-  folder_of(b);
+  scratch_new(a);
+  scratch_new(b);
   write_all(a, &f);
   write_all(b, &f);
   (void)snprintf(command, sizeof command, "diff -r %s %s", a, b);
   cr_expect_eq(system(command), 0);
   f.answer.phase[0].watts = (double)NAN;
-  (void)snprintf(command, sizeof command, "%s/new", a);
-  cr_expect_eq(fc_report_train_write(command, &f.answer, NULL, &options, why), FC_E_LAW);
+  cr_expect_eq(fc_report_train_write(scratch_path(a, "new"), &f.answer, NULL, &options, why), FC_E_LAW);
   cr_expect(strstr(why, "INV-9"), "%s", why);
-  FILE *none = fopen(in(a, "new/manifest.yaml"), "r");
+  FILE *none = fopen(scratch_path(a, "new/manifest.yaml"), "r");
   cr_expect_null(none);
-  remove_folder(a);
-  remove_folder(b);
+  scratch_remove(a);
+  scratch_remove(b);
 }
 
 /* --- docs/csv.md --- */
 
-static size_t documented(char out[64][64], const char *docs, const char *heading) {
-  const char *p = strstr(docs, heading);
-  cr_assert(p, "docs/csv.md has no '%s'", heading);
-  size_t n = 0;
-  bool inside = false;
-  for (p += strlen(heading); *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (p[0] == '|' && p[2] == '`') {
-      cr_assert_lt(n, 64);
-      cr_assert_eq(sscanf(p, "| `%63[^`]`", out[n++]), 1);
-      inside = true;
-    } else if (inside && p[0] != '|') {
-      break;
-    }
-  }
-  return n;
-}
-
 Test(train_files, the_docs_list_exactly_the_columns) {
   static fake_training f;
-  char folder[96], heading[64], names[64][64];
+  char folder[SCRATCH_ROOM];
   fake_train(&f);
-  folder_of(folder);
+  scratch_new(folder);
   write_all(folder, &f);
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
-  for (size_t i = 0; i < CSVS; i++) {
-    (void)snprintf(heading, sizeof heading, "\n### train: %s\n", csvs[i]);
-    size_t n = documented(names, docs, heading);
-    csv *t = read_csv(in(folder, csvs[i]));
-    cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", csvs[i], t->columns, n);
-    for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", csvs[i]);
-    free_csv(t);
-  }
-  size_t n = documented(names, docs, "\n### train: manifest.yaml\n"), keys = 0;
-  char *manifest = slurp(in(folder, "manifest.yaml"));
-  for (const char *p = manifest; *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (!islower((unsigned char)*p)) continue;
-    cr_assert_lt(keys, n);
-    size_t length = strlen(names[keys]);
-    cr_expect(strncmp(p, names[keys], length) == 0 && p[length] == ':', "%s: %.20s", names[keys], p);
-    keys++;
-  }
-  cr_expect_eq(n - keys, 4, "without an input: no inputs, uncertain, sources, resolved");
-  free(manifest);
+  char *docs = documented_text();
+  for (size_t i = 0; i < CSVS; i++) expect_documented_columns(docs, "### train: ", folder, csvs[i]);
+  expect_documented_manifest(docs, "### train: ", folder);
   free(docs);
-  remove_folder(folder);
+  scratch_remove(folder);
 }

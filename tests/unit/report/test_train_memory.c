@@ -1,50 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "fake_training.h"
+#include "scratch.h"
+
+static fc_status page_life(void *subject) {
+  fc_text page = {0};
+  fc_status status = fc_report_train_page(&page, subject);
+  fc_text_fini(&page);
+  return status;
+}
+
+/* A life that writes a folder: whole, or not at all. */
+typedef struct {
+  const char *folder;
+  const fc_train_answer *answer;
+} writing;
+
+static fc_status files_life(void *subject) {
+  static const fc_report_options options = {.version = "0", .command = "test"};
+  const writing *w = subject;
+  char why[FC_REPORT_WHY];
+  fc_status status = fc_report_train_write(w->folder, w->answer, NULL, &options, why);
+  if (status != FC_OK) cr_assert_neq(access(w->folder, F_OK), 0, "a refusal leaves a folder");
+  return status;
+}
 
 Test(train_report_memory, every_allocation_of_the_page_may_fail) {
   static fake_training f;
   fake_train(&f);
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_text page = {0};
-    fc_status status = fc_report_train_page(&page, &f.answer);
-    fc_text_fini(&page);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) break;
-    cr_assert_lt(k, 10000);
-  }
+  fc_exhaust(&(fc_exhaustion){.life = page_life, .subject = &f.answer});
 }
 
 Test(train_report_memory, every_allocation_of_the_files_may_fail) {
-  static const fc_report_options options = {.version = "0", .command = "test"};
   static fake_training f;
-  char folder[64] = "/tmp/fc-test-train-XXXXXX", new[96], why[FC_REPORT_WHY];
-  size_t failures = 0;
   fake_train(&f);
-  cr_assert_not_null(mkdtemp(folder));
-  (void)snprintf(new, sizeof new, "%s/new", folder);
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_status status = fc_report_train_write(new, &f.answer, NULL, &options, why);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu leaks", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) break;
-    cr_assert_neq(access(new, F_OK), 0, "allocation %zu leaves a folder", k);
-    failures++;
-    cr_assert_lt(k, 10000);
-  }
-  cr_expect_gt(failures, 10);
-  (void)snprintf(why, sizeof why, "rm -r %s", folder);
-  cr_expect_eq(system(why), 0);
+  char folder[SCRATCH_ROOM];
+  scratch_new(folder);
+  writing w = {scratch_path(folder, "new"), &f.answer};
+  fc_exhaust(&(fc_exhaustion){.life = files_life, .subject = &w, .least = 11});
+  scratch_remove(folder);
 }

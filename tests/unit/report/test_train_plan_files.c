@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include <criterion/criterion.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,26 +7,11 @@
 #include <unistd.h>
 
 #include "csv_rows.h"
+#include "documented.h"
 #include "planned.h"
+#include "scratch.h"
 
 static const fc_report_options options = {.version = "0", .command = "fleetcast plan x.yaml", .seed = 1};
-
-static void folder_of(char out[96]) {
-  (void)strcpy(out, "/tmp/fc-test-plan-XXXXXX");
-  cr_assert_not_null(mkdtemp(out));
-}
-
-static void remove_folder(const char *folder) {
-  char command[128];
-  (void)snprintf(command, sizeof command, "rm -r %s", folder);
-  cr_expect_eq(system(command), 0);
-}
-
-static const char *in(const char *folder, const char *file) {
-  static char path[160];
-  (void)snprintf(path, sizeof path, "%s/%s", folder, file);
-  return path;
-}
 
 static void write_all(const char *folder, const planned *p) {
   char why[FC_REPORT_WHY];
@@ -38,11 +21,11 @@ static void write_all(const char *folder, const planned *p) {
 
 Test(train_plan_files, rows_say_what_the_answer_says) {
   planned p;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   planned_make(&p);
-  folder_of(folder);
+  scratch_new(folder);
   write_all(folder, &p);
-  csv *t = read_csv(in(folder, "plans.csv"));
+  csv *t = read_csv(scratch_path(folder, "plans.csv"));
   cr_expect_eq(t->n, p.result.n + 1 + p.result.n_near);
   cr_expect_str_eq(get(t, 0, "role"), "best");
   cr_expect_float_eq(number(t, 0, "days") * 86400, p.result.best[0].wall_s, 1e-6 * p.result.best[0].wall_s);
@@ -57,23 +40,23 @@ Test(train_plan_files, rows_say_what_the_answer_says) {
     cr_expect_gt(strlen(get(t, i, "why")), 10);
   }
   free_csv(t);
-  t = read_csv(in(folder, "counts.csv"));
+  t = read_csv(scratch_path(folder, "counts.csv"));
   double sum = 0;
   for (size_t i = 0; i < t->n; i++) sum += number(t, i, "plans");
   cr_expect_eq(sum, (double)p.result.tried, "every plan is counted once");
   free_csv(t);
-  remove_folder(folder);
+  scratch_remove(folder);
   planned_free(&p);
 }
 
 Test(train_plan_files, the_picture_is_xml_with_finite_numbers) {
   planned p;
-  char folder[96];
+  char folder[SCRATCH_ROOM];
   planned_make(&p);
-  folder_of(folder);
+  scratch_new(folder);
   for (int empty = 0; empty < 2; empty++) {
     write_all(folder, &p);
-    char *text = slurp(in(folder, "front.svg"));
+    char *text = slurp(scratch_path(folder, "front.svg"));
     cr_expect(strncmp(text, "<svg ", 5) == 0 && strstr(text, "</svg>"));
     cr_expect(strstr(text, "plan &amp; run") && strstr(text, "h&lt;800&gt;") && !strstr(text, "h<800>"));
     cr_expect(!strstr(text, "nan") && !strstr(text, "inf"));
@@ -81,7 +64,7 @@ Test(train_plan_files, the_picture_is_xml_with_finite_numbers) {
     free(text);
     p.result.n = p.result.n_feasible_groups = 0; /* nothing at all */
   }
-  remove_folder(folder);
+  scratch_remove(folder);
   planned_free(&p);
 }
 
@@ -103,60 +86,35 @@ Test(train_plan_files, the_page_tells_it) {
 
 Test(train_plan_files, same_answer_same_bytes_and_no_half_folder) {
   planned p;
-  char a[96], b[96], command[300], why[FC_REPORT_WHY];
+  char a[SCRATCH_ROOM], b[SCRATCH_ROOM], command[300], why[FC_REPORT_WHY];
   planned_make(&p);
-  folder_of(a);
-  folder_of(b);
+  scratch_new(a);
+  scratch_new(b);
   write_all(a, &p);
   write_all(b, &p);
   (void)snprintf(command, sizeof command, "diff -r %s %s", a, b);
   cr_expect_eq(system(command), 0);
   p.result.best[0].estimate.watts = (double)NAN;
-  (void)snprintf(command, sizeof command, "%s/new", a);
-  cr_expect_eq(fc_report_train_plan_write(command, &p.answer, NULL, &options, why), FC_E_LAW);
+  cr_expect_eq(fc_report_train_plan_write(scratch_path(a, "new"), &p.answer, NULL, &options, why), FC_E_LAW);
   cr_expect(strstr(why, "INV-9"), "%s", why);
-  cr_expect_neq(access(in(a, "new"), F_OK), 0);
-  remove_folder(a);
-  remove_folder(b);
+  cr_expect_neq(access(scratch_path(a, "new"), F_OK), 0);
+  scratch_remove(a);
+  scratch_remove(b);
   planned_free(&p);
 }
 
 /* --- docs/csv.md --- */
 
-static size_t documented(char out[64][64], const char *docs, const char *heading) {
-  const char *p = strstr(docs, heading);
-  cr_assert(p, "docs/csv.md has no '%s'", heading);
-  size_t n = 0;
-  bool inside = false;
-  for (p += strlen(heading); *p; p += strcspn(p, "\n"), p += *p == '\n') {
-    if (p[0] == '|' && p[2] == '`') {
-      cr_assert_lt(n, 64);
-      cr_assert_eq(sscanf(p, "| `%63[^`]`", out[n++]), 1);
-      inside = true;
-    } else if (inside && p[0] != '|') {
-      break;
-    }
-  }
-  return n;
-}
-
 Test(train_plan_files, the_docs_list_exactly_the_columns) {
   static const char *const csvs[] = {"plans.csv", "counts.csv"};
   planned p;
-  char folder[96], heading[64], names[64][64];
+  char folder[SCRATCH_ROOM];
   planned_make(&p);
-  folder_of(folder);
+  scratch_new(folder);
   write_all(folder, &p);
-  char *docs = slurp(FC_SOURCE_DIR "/docs/csv.md");
-  for (size_t i = 0; i < 2; i++) {
-    (void)snprintf(heading, sizeof heading, "\n### train_plan: %s\n", csvs[i]);
-    size_t n = documented(names, docs, heading);
-    csv *t = read_csv(in(folder, csvs[i]));
-    cr_assert_eq(n, t->columns, "%s: %zu columns, %zu documented", csvs[i], t->columns, n);
-    for (size_t c = 0; c < n; c++) cr_expect_str_eq(names[c], t->name[c], "%s", csvs[i]);
-    free_csv(t);
-  }
+  char *docs = documented_text();
+  for (size_t i = 0; i < 2; i++) expect_documented_columns(docs, "### train_plan: ", folder, csvs[i]);
   free(docs);
-  remove_folder(folder);
+  scratch_remove(folder);
   planned_free(&p);
 }

@@ -5,7 +5,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "fleet_text.h"
 #include "scenario_support.h"
 #include "serve_text.h"
@@ -57,7 +57,8 @@ static fc_status load_and_dump(const char *yaml, const fc_load_options *options)
   return status;
 }
 
-static fc_status work(void) {
+static fc_status work(void *none) {
+  (void)none;
   static const char *const set[] = {"pools.b.lag=3 d", "services.api.slo.tpot=20 ms"};
   fc_load_options options = with_data;
   options.n_set = 2;
@@ -71,25 +72,14 @@ static fc_status work(void) {
 }
 
 Test(scenario_nomem, every_malloc) {
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_status status = work();
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "leak when allocation %zu fails", k);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) {
-      cr_log_info("%zu allocations", k);
-      cr_assert_gt(k, 10);
-      break;
-    }
-  }
+  fc_exhaust(&(fc_exhaustion){.life = work, .least = 11});
 }
 
 Test(scenario_nomem, every_arena_call) {
   for (size_t k = 0;; k++) {
     arena_chaos.calls = 0;
     arena_chaos.victim = k;
-    fc_status status = work();
+    fc_status status = work(NULL);
     bool fired = arena_chaos.calls > k;
     cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "arena call %zu: %s", k, fc_status_text(status));
     if (!fired) {
@@ -100,7 +90,8 @@ Test(scenario_nomem, every_arena_call) {
   }
 }
 
-static fc_status write_all(void) {
+static fc_status write_all(void *none) {
+  (void)none;
   fc_text text = {0};
   fc_status status = fc_input_docs(&text);
   if (status == FC_OK) status = fc_input_schema(FC_INPUT_SCENARIO, &text);
@@ -110,12 +101,5 @@ static fc_status write_all(void) {
 }
 
 Test(scenario_nomem, texts) {
-  for (size_t k = 0;; k++) {
-    fc_chaos_arm(k, false);
-    fc_status status = write_all();
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0);
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) break;
-  }
+  fc_exhaust(&(fc_exhaustion){.life = write_all});
 }

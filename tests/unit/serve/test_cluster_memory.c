@@ -4,15 +4,21 @@
 
 #include <fleetcast/serve/cluster.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "test_replica_load.h"
 
-static const uint64_t block[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+typedef struct {
+  fc_step_table *steps;
+  replica_load load;
+  bool dynamic, apart;
+} scene;
 
-static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic, bool apart) {
+static fc_status one_run(void *subject) {
+  scene *s = subject;
+  bool dynamic = s->dynamic, apart = s->apart;
   static fc_cluster_result out;
   fc_cluster_def d = fc_cluster_default_def();
-  d.replica.steps = t;
+  d.replica.steps = s->steps;
   d.replica.policy.max_batch = 4;
   d.replica.kv_blocks = 100;
   d.replica.prefix_cache = true;
@@ -29,7 +35,7 @@ static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic, 
     d.scale.replicas_max = 3;
     d.scale.interval_s = 0.1;
   }
-  fc_request_source source = replica_load_source(l);
+  fc_request_source source = replica_load_source(&s->load);
   fc_status status = fc_cluster_run(&out, &d, &source, 1, NULL);
   cr_assert_eq(out.by_class != NULL, status == FC_OK);
   if (dynamic && status == FC_OK) cr_assert(out.failures > 0 && out.retries > 0 && out.scaled_up > 0);
@@ -39,27 +45,13 @@ static fc_status one_run(const fc_step_table *t, replica_load *l, bool dynamic, 
 
 Test(cluster_memory, refusals_of_a_run_are_reported) {
   fc_step_coefficients c = {.base_s = 1e-3, .prefill_token_s = 1e-5};
-  fc_step_table *t = linear_table(&c, 1, 4, 1);
-  replica_load l = replica_load_new(150);
-  for (uint64_t i = 0; i < l.n; i++) {
-    l.request[i].arrival = (fc_time)i * FC_SECOND / 150;
-    l.request[i].input_tokens = 100 + (uint32_t)(7 * i % 90);
-    l.request[i].output_tokens = 30;
-    l.request[i].block = block + i % 5;
-    l.request[i].block_tokens = 16;
-    l.request[i].n_blocks = 6;
+  scene s = {.steps = linear_table(&c, 1, 4, 1), .load = replica_load_new(150)};
+  replica_load_share(&s.load, 150);
+  for (int mode = 0; mode < 6; mode++) {
+    s.dynamic = mode & 2;
+    s.apart = mode & 4;
+    fc_exhaust(&(fc_exhaustion){.life = one_run, .subject = &s, .and_later = mode & 1, .least = 41});
   }
-  for (int mode = 0; mode < 6; mode++)
-    for (size_t k = 0;; k++) {
-      fc_chaos_arm(k, mode & 1);
-      fc_status status = one_run(t, &l, mode & 2, mode & 4);
-      bool fired = fc_chaos_disarm();
-      cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-      cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-      if (fired) continue;
-      cr_assert_gt(k, 40, "only %zu allocations", k);
-      break;
-    }
-  replica_load_free(&l);
-  fc_step_table_free(t);
+  replica_load_free(&s.load);
+  fc_step_table_free(s.steps);
 }

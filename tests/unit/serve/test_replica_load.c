@@ -113,3 +113,16 @@ void replica_load_random(replica_load *l, uint64_t seed, double gap_s) {
     l->request[i].output_tokens = (uint32_t)(200 * fc_rng_uniform(&rng));
   }
 }
+
+void replica_load_share(replica_load *l, int per_s) {
+  static const uint64_t block[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  for (uint64_t i = 0; i < l->n; i++) {
+    fc_request *q = &l->request[i];
+    q->arrival = (fc_time)i * FC_SECOND / per_s;
+    q->input_tokens = 100 + (uint32_t)(7 * i % 90);
+    q->output_tokens = 30;
+    q->block = block + i % 5;
+    q->block_tokens = 16;
+    q->n_blocks = 6;
+  }
+}

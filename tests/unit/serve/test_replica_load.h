@@ -33,5 +33,7 @@ fc_step_coefficients plain_coefficients(void);
 fc_replica_def small_replica(const fc_step_table *steps);
 /** Poisson arrivals; up to 600 tokens in, under 200 out. */
 void replica_load_random(replica_load *load, uint64_t seed, double gap_s);
+/** `per_s` a second, of 100 to 189 tokens that share five beginnings, and 30 tokens out. */
+void replica_load_share(replica_load *load, int per_s);
 
 #endif

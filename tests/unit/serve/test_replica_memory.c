@@ -4,50 +4,43 @@
 
 #include <fleetcast/base/rng.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "fixture_models.h"
 #include "test_replica_load.h"
 
-static const uint64_t block[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+typedef struct {
+  fc_step_table *steps;
+  replica_load load;
+} scene;
 
-static void shared_prompts(replica_load *l) {
-  for (uint64_t i = 0; i < l->n; i++) {
-    l->request[i].arrival = (fc_time)i * FC_SECOND / 100;
-    l->request[i].input_tokens = 100 + (uint32_t)(7 * i % 90);
-    l->request[i].output_tokens = 30;
-    l->request[i].block = block + i % 5;
-    l->request[i].block_tokens = 16;
-    l->request[i].n_blocks = 6;
-  }
-}
-
-static fc_status one_run(const fc_step_table *t, replica_load *l) {
+static fc_status one_run(void *subject) {
+  scene *s = subject;
   static fc_replica_result out;
   fc_replica_def d = fc_replica_default_def();
-  d.steps = t;
+  d.steps = s->steps;
   d.policy.max_batch = 16;
   d.kv_blocks = 100;
   d.prefix_cache = true;
-  fc_request_source source = replica_load_source(l);
+  fc_request_source source = replica_load_source(&s->load);
   return fc_replica_run(&out, &d, &source, 1, NULL);
 }
 
-static fc_status one_pair(const fc_step_table *t, replica_load *l) {
+static fc_status one_pair(void *subject) {
+  scene *s = subject;
   static fc_disagg_result out;
   fc_disagg_def d = {.prefill = fc_replica_default_def(), .prefill_replicas = 2, .decode_replicas = 2};
-  d.prefill.steps = t;
+  d.prefill.steps = s->steps;
   d.prefill.policy.max_batch = 16;
   d.prefill.kv_blocks = 100;
   d.prefill.prefix_cache = true;
   d.decode = d.prefill;
   d.link_bytes_per_s = d.kv_bytes_per_token = 1e6;
-  fc_request_source source = replica_load_source(l);
+  fc_request_source source = replica_load_source(&s->load);
   return fc_disagg_run(&out, &d, &source, 1, NULL);
 }
 
-static fc_status one_table(const fc_step_table *t, replica_load *l) {
-  (void)t;
-  (void)l;
+static fc_status one_table(void *none) {
+  (void)none;
   static const fc_serve_plan plan = {.devices = 1,
                                      .tp = 1,
                                      .attention_dp = 1,
@@ -68,37 +61,24 @@ static fc_status one_table(const fc_step_table *t, replica_load *l) {
   return status;
 }
 
-static void exhaust(const char *name, fc_status (*work)(const fc_step_table *, replica_load *),
-                    size_t least) {
+static void exhaust(fc_status (*work)(void *), size_t least) {
   fc_step_coefficients c = {.base_s = 1e-3, .prefill_token_s = 1e-5};
-  fc_step_table *t = linear_table(&c, 1, 16, 1);
-  replica_load l = replica_load_new(60);
-  shared_prompts(&l);
+  scene s = {.steps = linear_table(&c, 1, 16, 1), .load = replica_load_new(60)};
+  replica_load_share(&s.load, 100);
   for (int and_later = 0; and_later < 2; and_later++)
-    for (size_t k = 0;; k++) {
-      fc_chaos_arm(k, and_later);
-      fc_status status = work(t, &l);
-      bool fired = fc_chaos_disarm();
-      cr_assert_eq(fc_chaos_live(), 0, "%s, allocation %zu refused: %ld blocks leaked", name, k,
-                   fc_chaos_live());
-      cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "%s, allocation %zu: %s", name, k,
-                   fc_status_text(status));
-      if (fired) continue;
-      cr_assert_gt(k, least, "%s: only %zu allocations", name, k);
-      break;
-    }
-  replica_load_free(&l);
-  fc_step_table_free(t);
+    fc_exhaust(&(fc_exhaustion){.life = work, .subject = &s, .and_later = and_later, .least = least});
+  replica_load_free(&s.load);
+  fc_step_table_free(s.steps);
 }
 
 Test(replica_memory, refusals_of_a_run_are_reported) {
-  exhaust("run", one_run, 20);
+  exhaust(one_run, 21);
 }
 Test(replica_memory, refusals_of_a_pair_are_reported) {
-  exhaust("pair", one_pair, 40);
+  exhaust(one_pair, 41);
 }
 Test(replica_memory, refusals_of_a_table_are_reported) {
-  exhaust("table", one_table, 40);
+  exhaust(one_table, 41);
 }
 
 Test(replica_memory, a_resident_request_takes_under_200_bytes) {

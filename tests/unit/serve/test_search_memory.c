@@ -4,9 +4,9 @@
 
 #include <fleetcast/serve/search.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
-static fc_status one_search(bool apart) {
+static fc_status one_search(void *apart) {
   static const fc_step_coefficients times = {
       .base_s = 10e-3, .decode_request_s = 0.1e-3, .prefill_token_s = 1e-7};
   static const int64_t batch = 4, budget = 512;
@@ -27,7 +27,7 @@ static fc_status one_search(bool apart) {
   d.load.output = fc_dist_point(50);
   d.slo = (fc_search_slo){.ttft_s = 1, .tpot_s = 20e-3};
   d.requests = 100;
-  d.apart = apart;
+  d.apart = *(bool *)apart;
   d.threads = 1;
   fc_search_result r;
   fc_status status = fc_search_run(&r, &d, NULL);
@@ -36,26 +36,17 @@ static fc_status one_search(bool apart) {
   return status;
 }
 
-static bool refused(bool apart, bool and_later, size_t k) {
-  fc_chaos_arm(k, and_later);
-  fc_status status = one_search(apart);
-  bool fired = fc_chaos_disarm();
-  cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-  cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-  return fired;
-}
-
 Test(search_memory, refusals_are_reported) {
-  for (int and_later = 0; and_later < 2; and_later++) {
-    size_t k = 0;
-    while (refused(false, and_later, k)) k++;
-    cr_assert_gt(k, 50, "only %zu allocations", k);
-  }
+  bool apart = false;
+  for (int and_later = 0; and_later < 2; and_later++)
+    fc_exhaust(&(fc_exhaustion){.life = one_search, .subject = &apart, .and_later = and_later, .least = 51});
 }
 
 /* Many more: the first all, then ever fewer. */
 Test(search_memory, refusals_apart_are_reported) {
+  bool apart = true;
+  fc_exhaustion e = {.life = one_search, .subject = &apart};
   size_t k = 0;
-  while (refused(true, false, k)) k += 1 + k / 16;
+  while (fc_exhaust_at(&e, k)) k += 1 + k / 16;
   cr_assert_gt(k, 100, "only %zu allocations", k);
 }

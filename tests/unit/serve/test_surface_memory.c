@@ -4,7 +4,7 @@
 
 #include <fleetcast/serve/surface.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
 static fc_surface_def small(void) {
   static const fc_step_coefficients times = {
@@ -22,7 +22,8 @@ static fc_surface_def small(void) {
   return d;
 }
 
-static fc_status one_surface(void) {
+static fc_status one_surface(void *none) {
+  (void)none;
   fc_surface_def d = small();
   fc_surface *s;
   fc_status status = fc_surface_new(&s, &d);
@@ -34,7 +35,8 @@ static fc_status one_surface(void) {
   return status;
 }
 
-static fc_status one_map(void) {
+static fc_status one_map(void *none) {
+  (void)none;
   static const fc_surface_box box = {80, 100, 15, 20, 0, 0.1};
   static const fc_slo slo = {0.5, 0.0125};
   fc_surface_def d = small();
@@ -45,18 +47,9 @@ static fc_status one_map(void) {
   return status;
 }
 
-static void refuse_each(fc_status (*one)(void)) {
+static void refuse_each(fc_status (*one)(void *)) {
   for (int and_later = 0; and_later < 2; and_later++)
-    for (size_t k = 0;; k++) {
-      fc_chaos_arm(k, and_later);
-      fc_status status = one();
-      bool fired = fc_chaos_disarm();
-      cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-      cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-      if (fired) continue;
-      cr_assert_gt(k, 30, "only %zu allocations", k);
-      break;
-    }
+    fc_exhaust(&(fc_exhaustion){.life = one, .and_later = and_later, .least = 31});
 }
 
 Test(surface_memory, refusals_are_reported) {

@@ -3,11 +3,12 @@
 
 #include <fleetcast/train/plan_search.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 #include "fixture_models.h"
 
 /* A search whose lists grow, with pipelines to play. */
-static fc_status live(void) {
+static fc_status live(void *none) {
+  (void)none;
   static const int64_t counts[] = {16}, tp[] = {2, 4}, pp[] = {1, 2}, one[] = {1}, batch[] = {64};
   fc_train_search_device d = {"h100", &fixture_h100_profile, 1e-3, 1, counts};
   fc_train_search_def def = {.model = &fixture_llama_8b,
@@ -30,23 +31,10 @@ static fc_status live(void) {
   return status;
 }
 
-static void exhaust(bool and_later) {
-  size_t k = 0;
-  for (;; k++) {
-    fc_chaos_arm(k, and_later);
-    fc_status st = live();
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-    cr_assert_eq(st, fired ? FC_E_NOMEM : FC_OK, "allocation %zu", k);
-    if (!fired) break;
-  }
-  cr_assert_geq(k, 15, "only %zu allocations: the scenario visits too little", k);
-}
-
 Test(plan_search_memory, every_single_refusal_is_reported) {
-  exhaust(false);
+  fc_exhaust(&(fc_exhaustion){.life = live, .least = 15});
 }
 
 Test(plan_search_memory, every_permanent_refusal_is_reported) {
-  exhaust(true);
+  fc_exhaust(&(fc_exhaustion){.life = live, .least = 15, .and_later = true});
 }

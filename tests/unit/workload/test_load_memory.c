@@ -8,7 +8,7 @@
 #include <criterion/criterion.h>
 #include <zlib.h>
 
-#include "chaos_malloc.h"
+#include "exhaust.h"
 
 /* Rows out of order, groups and classes: more than the first room of every array. */
 static size_t write_text(char *text, size_t room) {
@@ -66,12 +66,17 @@ static fc_status use(const fc_load_def *def) {
   return status;
 }
 
-static fc_status live(size_t n_packed, size_t n_json) {
+typedef struct {
+  size_t n_packed, n_json;
+} lengths;
+
+static fc_status live(void *subject) {
+  const lengths *n = subject;
   fc_trace *t, *j;
-  fc_status status = fc_trace_parse(&t, "t", packed, n_packed, NULL);
+  fc_status status = fc_trace_parse(&t, "t", packed, n->n_packed, NULL);
   cr_assert_eq(status == FC_OK, t != NULL);
   if (status) return status;
-  status = fc_trace_parse(&j, "j", json, n_json, NULL);
+  status = fc_trace_parse(&j, "j", json, n->n_json, NULL);
   if (!status) {
     fc_load_def def = fc_load_default_def();
     def.rate_per_s = 1;
@@ -96,17 +101,9 @@ static fc_status live(size_t n_packed, size_t n_json) {
 }
 
 static void exhaust(bool and_later) {
-  size_t n_packed = pack(packed, sizeof packed, text, write_text(text, sizeof text));
-  size_t n_json = write_json(json, sizeof json), k = 0;
-  for (;; k++) {
-    fc_chaos_arm(k, and_later);
-    fc_status status = live(n_packed, n_json);
-    bool fired = fc_chaos_disarm();
-    cr_assert_eq(fc_chaos_live(), 0, "allocation %zu refused: %ld blocks leaked", k, fc_chaos_live());
-    cr_assert_eq(status, fired ? FC_E_NOMEM : FC_OK, "allocation %zu: %s", k, fc_status_text(status));
-    if (!fired) break;
-  }
-  cr_assert_geq(k, 40, "only %zu allocations: the scenario visits too little", k);
+  lengths n = {pack(packed, sizeof packed, text, write_text(text, sizeof text)),
+               write_json(json, sizeof json)};
+  fc_exhaust(&(fc_exhaustion){.life = live, .subject = &n, .and_later = and_later, .least = 40});
 }
 
 Test(load_memory, every_single_refusal_is_reported) {
