@@ -2,26 +2,33 @@
 #include "family.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* --- the profile --- */
 
+struct fc_readiness {
+  pthread_mutex_t lock;
+  bool of[]; /* each predictor */
+};
+
 fc_status fc_predictors_init(fc_predictors *out, const fc_profile *profile) {
   size_t n = profile->n_kernels;
-  *out = (fc_predictors){.device = profile->device, .n = n};
+  *out = (fc_predictors){.device = profile->device, .n = n, .fit = profile->kernels};
   out->predictor = malloc((n + 1) * sizeof *out->predictor);
   out->format = malloc((n + 1) * sizeof(const fc_format *));
   out->kv_format = malloc((n + 1) * sizeof(const fc_format *));
-  if (!out->predictor || !out->format || !out->kv_format) {
+  out->readiness = calloc(1, sizeof *out->readiness + n * sizeof(bool));
+  if (out->readiness) (void)pthread_mutex_init(&out->readiness->lock, NULL);
+  if (!out->predictor || !out->format || !out->kv_format || !out->readiness) {
     fc_predictors_fini(out);
     return FC_E_NOMEM;
   }
   for (size_t i = 0; i < n; i++) {
     const fc_kernel_fit *fit = &profile->kernels[i];
     const char *format = fit->format ? fit->format : fc_dtype_text(fit->dtype);
-    fc_predictor_init(&out->predictor[i], fit, profile->device);
     out->format[i] = fc_format_find(format, strlen(format));
     out->kv_format[i] = fit->kv_format ? fc_format_find(fit->kv_format, strlen(fit->kv_format)) : NULL;
   }
@@ -32,7 +39,18 @@ void fc_predictors_fini(fc_predictors *predictors) {
   free(predictors->predictor);
   free(predictors->format);
   free(predictors->kv_format);
+  if (predictors->readiness) (void)pthread_mutex_destroy(&predictors->readiness->lock);
+  free(predictors->readiness);
   *predictors = (fc_predictors){0};
+}
+
+static const fc_predictor *make_ready(const fc_predictors *p, size_t i) {
+  fc_predictor *predictor = &p->predictor[i];
+  (void)pthread_mutex_lock(&p->readiness->lock);
+  if (!p->readiness->of[i]) fc_predictor_init(predictor, &p->fit[i], p->device);
+  p->readiness->of[i] = true;
+  (void)pthread_mutex_unlock(&p->readiness->lock);
+  return predictor;
 }
 
 /* --- which fits answer --- */
@@ -45,7 +63,7 @@ static bool is_transfer(fc_op_id id) {
 typedef enum { EXACT, SAME_DTYPE, ANY_DTYPE } closeness;
 
 static bool answers(const fc_predictors *p, size_t i, const fc_measured *m, closeness close) {
-  const fc_kernel_fit *fit = p->predictor[i].fit;
+  const fc_kernel_fit *fit = &p->fit[i];
   if (fit->kernel != fc_op_kernel(m->id)) return false;
   switch (close) {
   case EXACT: return p->format[i] == m->format && p->kv_format[i] == m->kv_format;
@@ -63,9 +81,8 @@ static size_t choose(const fc_predictor **out, const fc_predictors *p, const fc_
                      closeness close, bool own_impl) {
   size_t n = 0;
   for (size_t i = 0; i < p->n; i++)
-    if (answers(p, i, &f->measured, close) &&
-        (!own_impl || has_impl(p->predictor[i].fit, &f->text[FC_MEASURE_impl])))
-      out[n++] = &p->predictor[i];
+    if (answers(p, i, &f->measured, close) && (!own_impl || has_impl(&p->fit[i], &f->text[FC_MEASURE_impl])))
+      out[n++] = make_ready(p, i);
   return n;
 }
 

@@ -10,11 +10,14 @@
 
 /** Which fits of a profile answer for which rows: found once a family, not once a row. */
 
-/* The profile, ready; shared by all threads. */
+/* The profile; shared by all threads.  Most files ask for few of its fits: each is made ready when a family
+ * first asks for it. */
 typedef struct fc_predictors {
   const fc_device *device;
   size_t n;
-  fc_predictor *predictor;               /* of each kernel fit */
+  const fc_kernel_fit *fit;
+  fc_predictor *predictor; /* of each kernel fit */
+  struct fc_readiness *readiness;
   const fc_format **format, **kv_format; /* of each kernel fit; NULL: none, or one that nobody knows */
 } fc_predictors;
 

@@ -3,9 +3,13 @@
 #include <fleetcast/calibrate/table.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <fleetcast/base/file.h>
@@ -88,8 +92,80 @@ fc_status fc_gz_unpack(char **out, size_t *length, const char *packed, size_t pa
   return FC_OK;
 }
 
-fc_status fc_gz_read(char **bytes, size_t *length, const char *path, size_t max_bytes) {
-  fc_status status = fc_file_read(bytes, length, path, max_bytes);
+/* --- large files, by several threads: their pages are copied one by one --- */
+
+enum { SLICE_LEAST = 1 << 23, SLICES_MAX = 16 };
+
+typedef struct {
+  int fd;
+  char *bytes; /* of the whole */
+  size_t from, end;
+} slice;
+
+/* Leaves `from` before `end` where it fails, or the file is shorter than it was. */
+static void *read_slice(void *argument) {
+  slice *s = argument;
+  while (s->from < s->end) {
+    ssize_t n = pread(s->fd, s->bytes + s->from, s->end - s->from, (off_t)s->from);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    s->from += (size_t)n;
+  }
+  return NULL;
+}
+
+/* @return whether all `length` bytes came and there are no more */
+static bool read_slices(char *bytes, size_t length, int fd, size_t n) {
+  slice part[SLICES_MAX];
+  pthread_t thread[SLICES_MAX];
+  bool started[SLICES_MAX] = {false}, whole = true;
+  for (size_t i = 0; i < n; i++) {
+    part[i] = (slice){fd, bytes, length / n * i, i + 1 < n ? length / n * (i + 1) : length};
+    started[i] = i > 0 && pthread_create(&thread[i], NULL, read_slice, &part[i]) == 0;
+  }
+  for (size_t i = 0; i < n; i++) {
+    if (started[i])
+      (void)pthread_join(thread[i], NULL);
+    else
+      (void)read_slice(&part[i]);
+    whole = whole && part[i].from == part[i].end;
+  }
+  char more;
+  return whole && pread(fd, &more, 1, (off_t)length) == 0;
+}
+
+/* @return false: not a large file, or not one that is as it was a moment ago; then it is read from the start
+ */
+static bool read_together(char **bytes, size_t *length, const char *path, size_t max_bytes, size_t threads) {
+  struct stat st;
+  if (threads < 2 || stat(path, &st) || !S_ISREG(st.st_mode)) return false; /* a pipe is opened once */
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  bool large = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > (off_t)SLICE_LEAST &&
+               (uintmax_t)st.st_size <= max_bytes;
+  size_t size = large ? (size_t)st.st_size : 0, n = size / SLICE_LEAST + 1;
+  if (n > threads) n = threads;
+  char *text = large ? malloc(size + 1) : NULL;
+  bool good = text && read_slices(text, size, fd, n < SLICES_MAX ? n : SLICES_MAX);
+  (void)close(fd);
+  if (!good) {
+    free(text);
+    return false;
+  }
+  text[size] = '\0';
+  *bytes = text;
+  *length = size;
+  return true;
+}
+
+fc_status fc_gz_read_by(char **bytes, size_t *length, const char *path, size_t max_bytes, size_t threads) {
+  if (threads == 0) {
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    threads = online > 0 ? (size_t)online : 1;
+  }
+  fc_status status = FC_OK;
+  if (!read_together(bytes, length, path, max_bytes, threads))
+    status = fc_file_read(bytes, length, path, max_bytes);
   if (status || !fc_gz_is(*bytes, *length)) return status;
   char *packed = *bytes;
   status = fc_gz_unpack(bytes, length, packed, *length, max_bytes);
@@ -97,4 +173,8 @@ fc_status fc_gz_read(char **bytes, size_t *length, const char *path, size_t max_
   free(packed);
   errno = error;
   return status;
+}
+
+fc_status fc_gz_read(char **bytes, size_t *length, const char *path, size_t max_bytes) {
+  return fc_gz_read_by(bytes, length, path, max_bytes, 1);
 }

@@ -14,13 +14,25 @@ struct fc_memo_set {
   fc_prediction prediction[WAYS];
 };
 
-void fc_memo_init(fc_memo *memo, size_t shapes) {
-  *memo = (fc_memo){.sets = SETS_LEAST};
+static void make_room(fc_memo *memo, size_t shapes) {
+  memo->sets = SETS_LEAST;
   while (memo->sets < SETS_MOST && memo->sets * WAYS < shapes) memo->sets *= 2;
   size_t bytes = memo->sets * sizeof *memo->set;
   memo->set = aligned_alloc(LINE, bytes);
   /* written, not only zeroed: pages that are first read and then written cost every thread a flush */
   if (memo->set) memset(memo->set, 0, bytes);
+}
+
+/* Room for the sample first; for all once the file repeats. */
+void fc_memo_init(fc_memo *memo, size_t shapes) {
+  *memo = (fc_memo){.shapes = shapes};
+  make_room(memo, shapes / SHAPES_OF_ONE);
+}
+
+static void widen(fc_memo *memo) {
+  free(memo->set);
+  make_room(memo, memo->shapes);
+  memo->wide = true;
 }
 
 void fc_memo_fini(fc_memo *memo) {
@@ -35,9 +47,19 @@ static void mix(fc_memo_key *key, uint64_t word, uint64_t column) {
   key->word[1] = b ^ b >> 29;
 }
 
+/* One shape in so many, told sooner than by its key. */
+static bool is_sampled(const fc_measure_row *row) {
+  uint64_t sum = 0, word;
+  for (unsigned i = 0; i < (unsigned)FC_MEASURE_latency_us; i++) {
+    memcpy(&word, &row->number[i], sizeof word);
+    sum += word;
+  }
+  return (sum * 0x9e3779b97f4a7c15u >> 32) % SHAPES_OF_ONE == 0;
+}
+
 /* Two independent 64-bit hashes of the columns that are not empty: that two shapes of a file share both is as
  * likely as a memory error. */
-void fc_memo_key_of(fc_memo_key *key, uint64_t family, const fc_measure_row *row) {
+static void key_of(fc_memo_key *key, uint64_t family, const fc_measure_row *row) {
   *key = (fc_memo_key){{family, ~family}};
   for (unsigned i = 0; i < (unsigned)FC_MEASURE_latency_us; i++) {
     if (isnan(row->number[i])) continue;
@@ -54,9 +76,11 @@ static fc_memo_set *set_of(const fc_memo *memo, const fc_memo_key *key) {
   return &memo->set[(size_t)(key->word[1] >> 20) & (memo->sets - 1)];
 }
 
-void fc_memo_expect(const fc_memo *memo, fc_memo_key *key) {
-  if (!memo->repeats && (key->word[1] >> 8) % SHAPES_OF_ONE != 0) key->word[0] = 0;
-  if (key->word[0] && memo->set) __builtin_prefetch(set_of(memo, key));
+void fc_memo_expect(fc_memo_key *key, const fc_memo *memo, uint64_t family, const fc_measure_row *row) {
+  key->word[0] = 0;
+  if (!memo->set || (!memo->repeats && !is_sampled(row))) return;
+  key_of(key, family, row);
+  __builtin_prefetch(set_of(memo, key));
 }
 
 static bool find(fc_prediction *out, const fc_memo *memo, const fc_memo_key *key) {
@@ -70,18 +94,19 @@ static bool find(fc_prediction *out, const fc_memo *memo, const fc_memo_key *key
 }
 
 bool fc_memo_find(fc_prediction *out, fc_memo *memo, const fc_memo_key *key) {
-  if (!memo->set || !key->word[0]) return false;
+  if (!key->word[0] || !memo->set) return false;
   bool found = find(out, memo, key);
   memo->found += found;
   if (++memo->looks == LOOKS) {
     memo->repeats = memo->found >= (memo->repeats ? STAY : WAKE);
     memo->looks = memo->found = 0;
+    if (memo->repeats && !memo->wide) widen(memo);
   }
   return found;
 }
 
 void fc_memo_keep(const fc_memo *memo, const fc_memo_key *key, const fc_prediction *prediction) {
-  if (!memo->set || !key->word[0]) return;
+  if (!key->word[0] || !memo->set) return;
   fc_memo_set *set = set_of(memo, key);
   int at = 0;
   while (at < WAYS && set->key[at].word[0]) at++;

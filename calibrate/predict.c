@@ -215,8 +215,7 @@ static bool take_row(worker *w, const fc_rows *rows, const fc_measure_row *row, 
     return complain(w, fc_rows_position(rows, fault.role), fault.why);
   r->family = family;
   q->record[q->n] = (size_t)(r - w->record);
-  fc_memo_key_of(&q->key[q->n], f->hash, row);
-  fc_memo_expect(&w->memo, &q->key[q->n]);
+  fc_memo_expect(&q->key[q->n], &w->memo, f->hash, row);
   if (++q->n == FC_FAMILY_MANY) answer(w, q, f);
   return true;
 }
@@ -477,6 +476,22 @@ static double now_s(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void *sync_out(void *file) {
+  fc_status later = fc_file_sync(file); /* fc_file_commit tells it again */
+  (void)later;
+  return NULL;
+}
+
+/* The rows go to disk while the scores are made. */
+static fc_status finish(fc_scores *out, const job *j, bool together) {
+  pthread_t syncing;
+  bool started =
+      together && j->options->out && pthread_create(&syncing, NULL, sync_out, j->options->out) == 0;
+  fc_status status = fc_scores_fill(out, j->family, j->n_families);
+  if (started) (void)pthread_join(syncing, NULL);
+  return status;
+}
+
 fc_status fc_predict_file(fc_scores *out, const fc_profile *profile, const char *source, const char *bytes,
                           size_t length, const fc_predict_options *options, fc_diags *d) {
   double start_s = now_s();
@@ -498,11 +513,12 @@ fc_status fc_predict_file(fc_scores *out, const fc_profile *profile, const char 
            .d = d,
            .lock = PTHREAD_MUTEX_INITIALIZER,
            .turn = PTHREAD_COND_INITIALIZER};
-  status = run(&j, threads_of(options, length));
+  size_t threads = threads_of(options, length);
+  status = run(&j, threads);
   out->rows = j.rows;
   out->unmodelled = j.unmodelled;
   out->malformed = j.malformed;
-  if (!status) status = fc_scores_fill(out, j.family, j.n_families);
+  if (!status) status = finish(out, &j, threads > 1);
   for (size_t i = 0; i < j.n_families; i++) {
     for (int k = 0; k < FC_KEY_TEXTS; k++) free(j.family[i].text[k]);
     fc_score_tally_fini(&j.family[i].tally);

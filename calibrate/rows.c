@@ -330,8 +330,7 @@ fc_status fc_columns_read(fc_columns *out, const char *source, const char *bytes
   fc_csv_free(reader);
   if (status) return status;
   size_t mark = length >= 3 && memcmp(bytes, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
-  fc_rows rows;
-  fc_rows_init(&rows, out, bytes + mark, bytes + length, 1);
+  fc_rows rows = {.columns = out, .p = bytes + mark, .end = bytes + length, .line = 1};
   (void)fc_rows_next(&rows, NULL);
   out->header = rows.start;
   out->header_end = rows.stop;

@@ -163,7 +163,7 @@ static int load_and_predict(const fc_profile *profile, const char *path, const s
   char *bytes;
   size_t length;
   const char *from = strcmp(path, "-") == 0 ? "/dev/stdin" : path;
-  fc_status status = fc_gz_read(&bytes, &length, from, MEASUREMENTS_MAX_BYTES);
+  fc_status status = fc_gz_read_by(&bytes, &length, from, MEASUREMENTS_MAX_BYTES, s->jobs);
   if (status) return fail(path, status);
   fc_stop_catch();
   int code = predict(profile, path, bytes, length, s);

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,6 +249,45 @@ Test(moe, skew_loads_the_busiest) {
       before = rows;
     }
   }
+}
+
+/* Quantile (i + 1/2)/n of a density ~ x^-skew on [low, high], in other words than the code's. */
+static double load(double skew, double low, double high, double u) {
+  if (skew == 1) return low * pow(high / low, u);
+  return pow((1 - u) * pow(low, 1 - skew) + u * pow(high, 1 - skew), 1 / (1 - skew));
+}
+
+/* One expert a rank: the busiest has the most popular one, or the largest of as many draws by their variance.
+ */
+static double busiest_of_one(double tokens, double topk, int experts, double skew) {
+  bool many = tokens * topk > experts;
+  double low = many ? 1 : 0.01, high = many ? 0.8 * tokens : 2, sum = 0, squares = 0;
+  for (int i = 0; i < experts; i++) {
+    double x = load(skew, low, high, (i + 0.5) / experts);
+    sum += x;
+    squares += x * x;
+  }
+  double all = tokens * topk, scale = all / sum, mean = all / experts;
+  double variance = fmax(squares * scale * scale - experts * mean * mean, 0) / (experts - 1);
+  double t = sqrt(-2 * log(1 - (experts - 0.375) / (experts + 0.25)));
+  double draws =
+      t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+  double top = load(skew, low, high, 1 - 0.5 / experts) * scale;
+  return fmin(fmax(fmax(top, mean + draws * sqrt(variance)), fmax(mean, 1)), all);
+}
+
+/* Sums over many experts are integrals but for the steep end; no law and no number of experts shows it. */
+Test(moe, loads_are_those_added_one_by_one) {
+  static const double skews[] = {0.05, 0.5, 0.9, 0.999, 1, 1.0001, 1.01, 1.2, 1.5, 2, 3, 4, 10};
+  static const int experts[] = {8, 9, 20, 31, 64, 100, 128, 160, 256, 384, 512, 1000, 4096};
+  for (size_t s = 0; s < sizeof skews / sizeof *skews; s++)
+    for (size_t e = 0; e < sizeof experts / sizeof *experts; e++)
+      for (double tokens = 2; tokens < 2e5; tokens *= 7) {
+        double rows, hit, wanted = busiest_of_one(tokens, 6, experts[e], skews[s]);
+        fc_moe_busiest(&rows, &hit, tokens, 6, experts[e], experts[e], skews[s]);
+        cr_expect(fabs(rows - wanted) <= 1e-9 * wanted, "%g tokens, %d experts, skew %g: %.12g, not %.12g",
+                  tokens, experts[e], skews[s], rows, wanted);
+      }
 }
 
 /* What is remembered is what would be computed. */

@@ -169,6 +169,32 @@ Test(table, gzip_has_a_limit) {
   free(packed);
 }
 
+/* Read by several threads it is as read by one; so is what they leave alone. */
+Test(table, a_large_file_is_read_as_it_is_by_any_number_of_threads) {
+  enum { N = (1 << 25) + 12345 };
+  char *bytes = malloc(N), *read;
+  cr_assert(bytes);
+  uint32_t state = 1;
+  for (size_t i = 0; i < N; i++) bytes[i] = (char)((state = state * 1664525u + 1013904223u) >> 24);
+  bytes[0] = 'k'; /* not gzip */
+  const char *path = file_of(bytes, N);
+  for (size_t threads = 0; threads <= 5; threads++) {
+    size_t length = 0;
+    cr_assert_eq(fc_gz_read_by(&read, &length, path, N, threads), FC_OK);
+    cr_expect(length == N && read[N] == '\0' && memcmp(read, bytes, N) == 0, "%zu threads", threads);
+    free(read);
+    cr_expect_eq(fc_gz_read_by(&read, &length, path, N - 1, threads), FC_E_IO);
+    cr_expect(errno == EFBIG && !read);
+  }
+  (void)unlink(path);
+  size_t length;
+  cr_expect_eq(fc_gz_read_by(&read, &length, path, N, 2), FC_E_IO);
+  cr_expect_eq(errno, ENOENT);
+  cr_expect_eq(fc_gz_read_by(&read, &length, "/", N, 2), FC_E_IO);
+  cr_expect_eq(errno, EISDIR);
+  free(bytes);
+}
+
 /* --- what is wrong --- */
 
 #define GOOD_ROW "gemm,a,bf16,,1,2,3,4\n"

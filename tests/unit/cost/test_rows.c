@@ -93,6 +93,23 @@ static void expect_same_predictions(const fc_predictor *p, fc_op *op, size_t n) 
   }
 }
 
+/* Only the first size varies, as in a sweep: the other coordinates are the same in all shapes. */
+static void make_sweep(fc_op *op, size_t n, const fc_local *local) {
+  for (size_t i = 0; i < n; i++) {
+    op[i] = local->op[local->n / 2];
+    op[i].m += (double)i;
+    op[i].tokens += (double)i;
+    op[i].s += (double)i;
+    op[i].payload_bytes += 16 * (double)i;
+  }
+}
+
+static void expect_same_at_anchors(const fc_local *local) {
+  static double all[FC_LOCAL_ANCHORS_MAX];
+  fc_local_at_anchors(all, local);
+  for (size_t i = 0; i < local->n; i++) cr_assert(same(all[i], fc_local_at_anchor(local, i)));
+}
+
 Test(rows, many_at_once_are_those_one_by_one) {
   const fc_profile *profile = shipped_profile(FC_SOURCE_DIR "/scenarios", "h100");
   cr_assert(profile);
@@ -111,11 +128,71 @@ Test(rows, many_at_once_are_those_one_by_one) {
     make_shapes(op, MANY, fit->local, &state);
     expect_same_forms(fit, op, MANY, p.units);
     expect_same_corrections(fit, op, p.units);
+    make_sweep(op, MANY, fit->local);
+    expect_same_corrections(fit, op, p.units);
+    expect_same_predictions(&p, op, MANY);
+    expect_same_at_anchors(fit->local);
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
       make_shapes(op, counts[c], fit->local, &state);
       expect_same_predictions(&p, op, counts[c]);
     }
   }
   cr_expect_gt(fits, 20);
+  shipped_free();
+}
+
+/* Twice the work, at the same alignment; false: not told here. */
+static bool twice(fc_op *op) {
+  if (op->tokens > 0) {
+    op->tokens *= 2;
+    op->m *= 2;
+  } else if (op->id == FC_OP_ATTENTION_D || op->id == FC_OP_MLA_D) {
+    op->s *= 2;
+  } else if (op->q > 0) {
+    op->s += op->q;
+    op->q *= 2;
+  } else if (op->payload_bytes > 0) {
+    op->payload_bytes *= 2;
+  } else if (fmod(op->m / (op->groups > 1 ? op->groups : 1), 16) == 0) {
+    op->m *= 2; /* full alignment, before and after */
+  } else {
+    return false;
+  }
+  return true;
+}
+
+/* Half the work is left out by what the anchors tell, which is no bound: one shape in 20,000 falls below. */
+Test(rows, twice_the_work_is_hardly_ever_below_the_interval_of_once) {
+  const fc_profile *profile = shipped_profile(FC_SOURCE_DIR "/scenarios", "h100");
+  cr_assert(profile);
+  uint64_t state = 7;
+  size_t told = 0, below = 0;
+  for (size_t k = 0; k < profile->n_kernels; k++) {
+    const fc_kernel_fit *fit = &profile->kernels[k];
+    if (!fit->local) continue;
+    fc_predictor p;
+    fc_predictor_init(&p, fit, profile->device);
+    static fc_op once[MANY], both[MANY];
+    static fc_prediction a[MANY], b[MANY];
+    make_shapes(once, MANY, fit->local, &state);
+    for (size_t i = 0; i < MANY; i++) {
+      double groups = once[i].groups > 1 ? once[i].groups : 1;
+      if (!(once[i].tokens > 0)) once[i].m = 16 * groups * ceil(once[i].m / groups / 16);
+      both[i] = once[i];
+      (void)twice(&both[i]);
+      if (both[i].m > once[i].groups && once[i].tokens > 0 && once[i].m < once[i].groups)
+        both[i].groups = once[i].groups = fmax(once[i].m, 1);
+    }
+    fc_predict_all(a, &p, once, MANY);
+    fc_predict_all(b, &p, both, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+      fc_op op = once[i];
+      if (!twice(&op) || isnan(a[i].seconds)) continue;
+      told++;
+      below += !(b[i].seconds >= a[i].low_s * (1 - 1e-9));
+    }
+  }
+  cr_expect_gt(told, 5000);
+  cr_expect_leq(below, told / 2000, "%zu of %zu", below, told);
   shipped_free();
 }

@@ -56,5 +56,8 @@ void fc_table_fini(fc_table *table);
 /** Bytes of a file, unpacked if it is gzip.  @return as fc_file_read */
 FC_NODISCARD
 fc_status fc_gz_read(char **bytes, size_t *length, const char *path, size_t max_bytes);
+/** The same, a large file by several threads; 0: as many as the machine has. */
+FC_NODISCARD
+fc_status fc_gz_read_by(char **bytes, size_t *length, const char *path, size_t max_bytes, size_t threads);
 
 #endif

@@ -49,8 +49,11 @@ FC_LANES_INLINE void fc_lanes_store(float *to, const fc_lanes *x) {
     memcpy(x, each, sizeof each);                                                                            \
   }                                                                                                          \
   FC_LANES_INLINE void name##_max(type *x, const type *other) {                                              \
-    ints larger = *other > *x;                                                                               \
-    *x = (type)((larger & (ints)*other) | (~larger & (ints)*x));                                             \
+    float each[count], others[count];                                                                        \
+    memcpy(each, x, sizeof each);                                                                            \
+    memcpy(others, other, sizeof others);                                                                    \
+    for (int l = 0; l < (count); l++) each[l] = others[l] > each[l] ? others[l] : each[l];                   \
+    memcpy(x, each, sizeof each);                                                                            \
   }                                                                                                          \
   FC_LANES_INLINE void name##_exp_minus(type *x) {                                                           \
     ints small = *x < 60.0F;                                                                                 \

@@ -69,6 +69,8 @@ void fc_local_rows_evaluate(fc_local_answer out[FC_LOCAL_ROWS], const fc_local *
 
 /** The correction at an anchor. */
 double fc_local_at_anchor(const fc_local *local, size_t i);
+/** At all n of them, sooner; the same bits. */
+void fc_local_at_anchors(double *out, const fc_local *local);
 /** Floats that the arrays of n anchors with c coordinates take: x, then weight and scatter. */
 size_t fc_local_x_floats(size_t n, size_t c);
 size_t fc_local_lane_floats(size_t n);

@@ -18,6 +18,8 @@ typedef struct fc_prediction {
   bool outside;                  /* beyond the range of the fit: the interval is wider */
 } fc_prediction;
 
+enum { FC_STEP_BINS = 20 };
+
 /** Of a fit on a device; made once, then used for many calls; holds pointers to both. */
 typedef struct fc_predictor {
   const fc_kernel_fit *fit;
@@ -25,6 +27,7 @@ typedef struct fc_predictor {
   double units, per_flop_s, per_byte_s, per_scaleup_s, per_scaleout_s;
   double most, most_factor[FC_REGIME_COUNT]; /* largest lower bound over form among the anchors, and those of
                                                 a regime */
+  double most_step[FC_STEP_BINS]; /* of half the work over that of the whole, by the ratio of their forms */
 } fc_predictor;
 
 void fc_predictor_init(fc_predictor *out, const fc_kernel_fit *fit, const fc_device *device);
