@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <fleetcast/base/stop.h>
+#include <fleetcast/train/rollout.h>
 #include <fleetcast/train/step.h>
 
 static const double bytes_per_gb = 1e9;
@@ -112,20 +113,50 @@ static fc_status compose_jitter(fc_train_phase_answer *a, const training *t, uin
   return FC_OK;
 }
 
-/* Device-seconds of generation, on all devices between the updates. */
+/* Weights as released, every device of an instance its share through its port; instances pass them on. */
+static double publish_s(const training *t, const fc_train_rollouts *r, const fc_serve_capacity *c) {
+  if (r->publish_s > 0) return r->publish_s;
+  double port = t->def->profile->device->scaleout_bytes_per_s, unit = fmax(1, (double)c->decode_unit);
+  double bytes = fc_model_params(t->def->model) * fc_dtype_bytes(t->def->model->weights);
+  return port > 0 ? bytes / unit / port : 0;
+}
+
+/* A pool of its own, beside the updates: what is longer than they is waited for. */
+static void rollouts_apart(fc_train_phase_answer *a, const training *t, const fc_train_rollouts *r,
+                           const fc_serve_capacity *c, double device_s, double watts) {
+  double pool = (double)r->devices, rest = (double)t->def->devices - pool, steps = fmax(1, a->steps);
+  double idle_w = t->def->profile->device->idle_w;
+  fc_rollout_pool p = {.generate_s = device_s / pool / steps,
+                       .wait = r->wait,
+                       .update_s = a->update_s / steps,
+                       .publish_s = publish_s(t, r, c),
+                       .lag = r->lag};
+  double all_s =
+      p.wait * p.generate_s + p.update_s + (steps - 1) * fc_rollout_cycle_s(&p); /* the first fills */
+  double train_j = a->update_s * a->watts + (all_s - a->update_s) * idle_w;
+  double pool_j = device_s / pool * watts + (all_s - device_s / pool) * idle_w;
+  a->rollout_s = all_s - a->update_s;
+  a->watts = (rest * train_j + pool * pool_j) / ((rest + pool) * all_s);
+}
+
+/* Generation: on all devices between the updates, or apart. */
 static fc_status compose_rollouts(fc_train_phase_answer *a, const training *t, const fc_train_rollouts *r,
                                   char *why) {
   fc_serve_capacity c;
   fc_deployment deployment = r->deployment;
-  if (deployment.automatic) deployment.device_limit = t->def->devices;
+  if (deployment.automatic) deployment.device_limit = r->devices > 0 ? r->devices : t->def->devices;
   fc_status status =
       fc_serve_capacity_solve(&c, t->def->model, t->def->profile, &deployment, &r->shape, &r->slo, why);
   if (status != FC_OK) return status;
   double prompt_s = r->shape.input_tokens * (1 - r->shape.cache_hit) / c.prefill_tokens_per_s;
   double output_s = r->shape.output_tokens / c.decode_tokens_per_s;
   double device_s = r->tokens * (prompt_s + output_s) / r->shape.output_tokens;
-  a->rollout_s = r->wait * device_s / (double)t->def->devices;
   double watts = (prompt_s * c.prefill_watts + output_s * c.decode_watts) / (prompt_s + output_s);
+  if (r->devices > 0) {
+    rollouts_apart(a, t, r, &c, device_s, watts);
+    return FC_OK;
+  }
+  a->rollout_s = r->wait * device_s / (double)t->def->devices;
   a->watts = (a->update_s * a->watts + a->rollout_s * watts) / (a->update_s + a->rollout_s);
   return FC_OK;
 }
@@ -143,9 +174,14 @@ static fc_status compose(training *t, size_t i, char *why) {
     a->closed_form_device_s = p->device_s;
     return FC_OK;
   }
+  int64_t apart = p->rollouts ? p->rollouts->devices : 0, trains = t->def->devices - apart;
+  if (trains < 1) {
+    (void)snprintf(why, 256, "rollouts on %lld devices leave none of the run's %lld for updates",
+                   (long long)apart, (long long)t->def->devices);
+    return FC_E_DOMAIN;
+  }
   fc_failure failure = failure_of(t);
-  fc_status status =
-      estimate(&a->estimate, t->def->model, t->def->profile, p->plan, t->def->devices, &failure, why);
+  fc_status status = estimate(&a->estimate, t->def->model, t->def->profile, p->plan, trains, &failure, why);
   if (status == FC_OK) status = parts(&a->step, &a->memory, t->def->model, t->def->profile, &a->estimate);
   a->watts = a->estimate.watts;
   a->tokens = p->tokens;

@@ -53,9 +53,9 @@ static void linear(const fc_layer *l, fc_part part, double rows, double n, doubl
   linear_as(l, part, rows, n, k, l->gemm, l->training ? l->gemm : l->storage, count);
 }
 
-/* Tokens whose norms this rank does: training splits them over tp (sequence parallel). */
+/* Tokens whose norms this rank does: training splits them over tp (sequence parallel), unless it is older. */
 static double own_tokens(const fc_layer *l) {
-  return l->training ? l->tokens / l->tp : l->tokens;
+  return (l->training || l->again) && !l->whole_norms ? l->tokens / l->tp : l->tokens;
 }
 
 static void norm(const fc_layer *l, fc_op_id id, double rows, double width, double count) {
@@ -74,7 +74,9 @@ static void quantise(const fc_layer *l, double rows, double width, double count)
 }
 
 /* Tensor parallelism around a block: inference all-reduces the output; training gathers before and scatters
- * after, and mirrors both in backward (Megatron sequence parallelism, arXiv:2205.05198). */
+ * after, and mirrors both in backward (Megatron sequence parallelism, arXiv:2205.05198).  What is gathered is
+ * an operand and travels in its format.  @source NVIDIA/TransformerEngine, pytorch/distributed.py:
+ * gather_along_first_dim quantises first, in FP8 and NVFP4 alike */
 static void tensor_parallel(const fc_layer *l, double count) {
   if (!(l->tp > 1)) return;
   fc_op op = {.id = FC_OP_ALL_REDUCE, .dtype = FC_DTYPE_BF16, .ranks = l->tp, .domain = l->domain};
@@ -83,12 +85,13 @@ static void tensor_parallel(const fc_layer *l, double count) {
     add(l, FC_PASS_FORWARD, FC_PART_TP, &op, count);
     return;
   }
-  static const fc_op_id both[] = {FC_OP_ALL_GATHER, FC_OP_REDUCE_SCATTER};
-  for (int i = 0; i < 2; i++) {
-    op.id = both[i];
-    add(l, FC_PASS_FORWARD, FC_PART_TP, &op, count);
-    add(l, FC_PASS_INPUT, FC_PART_TP, &op, count);
-  }
+  op.id = FC_OP_REDUCE_SCATTER;
+  add(l, FC_PASS_FORWARD, FC_PART_TP, &op, count);
+  add(l, FC_PASS_INPUT, FC_PART_TP, &op, count);
+  op.id = FC_OP_ALL_GATHER;
+  if (is_narrow(l->gemm)) op.payload_bytes *= fc_dtype_size(l->gemm) / 2;
+  add(l, FC_PASS_FORWARD, FC_PART_TP, &op, count);
+  add(l, FC_PASS_INPUT, FC_PART_TP, &op, count);
 }
 
 /* --- attention --- */
@@ -536,7 +539,7 @@ void fc_layer_head(const fc_layer *l, double rows, double count) {
   if (!(rows > 0)) return;
   double H = (double)l->model->hidden, V = (double)l->model->vocab / l->tp;
   fc_dtype dtype = fc_meter_dtype(l->meter, FC_KERNEL_GEMM, FC_DTYPE_BF16);
-  norm(l, FC_OP_NORM_RESIDUAL, l->training ? rows / l->tp : rows, H, count);
+  norm(l, FC_OP_NORM_RESIDUAL, l->training && !l->whole_norms ? rows / l->tp : rows, H, count);
   linear_as(l, FC_PART_HEAD, rows, V, H, dtype, dtype, count);
   fc_op op = {.id = FC_OP_SAMPLE, .dtype = FC_DTYPE_FP32, .m = rows, .n = V};
   if (l->training) op = (fc_op){.id = FC_OP_CROSS_ENTROPY, .dtype = FC_DTYPE_BF16, .m = rows, .n = V};

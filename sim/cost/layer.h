@@ -36,6 +36,8 @@ typedef struct fc_layer {
   bool unfused;     /* attention scores go through memory */
   bool bf16_dispatch;
   bool tensor_scales;   /* 8-bit weight gradients as any other product */
+  bool again;           /* not training: a training step's forward, recomputed */
+  bool whole_norms;     /* tp ranks norm every token, not their share */
   bool recompute_light; /* norms, activations, up-projections again in backward */
 } fc_layer;
 

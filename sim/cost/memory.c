@@ -72,104 +72,215 @@ static double ffn_saved(double hidden, double inner, double e, bool light, bool 
 }
 
 /* What attention through memory keeps more, of a token that sees `context`: softmax, its dropout's mask and
- * output (5 bytes a score), and two masks of the hidden size.  @source arXiv:2205.05198, section 4.1 */
+ * output (5 bytes a score).  @source arXiv:2205.05198, section 4.1 */
 static double unfused_saved(const fc_model *model, const fc_train_plan *plan) {
   double scores = plan->recompute == FC_RECOMPUTE_NONE ? (double)plan->sequence : 0;
-  return 5 * (double)model->attention.heads * scores + 2 * (double)model->hidden;
+  return 5 * (double)model->attention.heads * scores;
 }
 
-/* Bytes that one layer keeps for backward, of one token, before splitting by tp; `routed`: of each (token,
- * expert) pair that a rank receives. */
+/* Width of the feed-forwards that a token passes: routed, of the rows that the busiest rank receives. */
+static double ffn_width(const fc_model *model, const fc_train_plan *plan) {
+  if (model->moe.experts == 0) return (double)model->ffn;
+  double skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
+  return (double)model->moe.inter * ((double)model->moe.shared + (double)model->moe.active * skew);
+}
+
+static bool again_by_operator(const fc_model *model, const fc_train_plan *plan) {
+  return plan->recompute == FC_RECOMPUTE_SELECTIVE && plan->alternate_products && model->moe.experts == 0;
+}
+
+/* Where every second product's output is kept (of q, k, v, o, gate, up, down: the odd ones), attention's and
+ * the layer's input.  @source torchtitan 9dec370, parallelize_llama.py, _save_list */
+static double alternate_saved(const fc_model *model) {
+  const fc_attention *a = &model->attention;
+  double H = (double)model->hidden, d = (double)a->head_dim;
+  return 2 * H + 2 * d * (2 * (double)a->heads + (double)a->kv_heads) + 2 * (double)model->ffn +
+         (model->plain_ffn ? 0 : 2 * H);
+}
+
+/* Bytes that one layer keeps for backward, of one token, before splitting by tp; of dropout's masks a byte an
+ * element each. */
 static double layer_saved(const fc_model *model, const fc_train_plan *plan) {
   double H = (double)model->hidden, e = is_narrow(plan->gemm) ? 1 : 2;
   bool unfused = plan->unfused_attention, plain = model->plain_ffn;
   bool light = plan->recompute != FC_RECOMPUTE_NONE && !unfused; /* there, the scores alone come again */
   if (plan->recompute == FC_RECOMPUTE_FULL) return 2 * H;
+  if (again_by_operator(model, plan)) return alternate_saved(model);
   double saved = attention_saved(model, e, light) + 2 * H + (unfused ? unfused_saved(model, plan) : 0);
+  if (unfused || plan->dropout) saved += 2 * H;
+  if (plan->eager & FC_EAGER_GLU && !plain) saved += 2 * ffn_width(model, plan); /* silu of one half */
   if (model->moe.experts == 0) return saved + ffn_saved(H, (double)model->ffn, e, light, plain);
   double inner = (double)model->moe.inter, skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
   return saved + (double)model->moe.shared * ffn_saved(H, inner, e, light, false) +
          (double)model->moe.active * skew * ffn_saved(H, inner, e, light, false);
 }
 
-enum { FIRST, INNER, LAST };
+/* Of it, what every rank of tp holds whole where there is no sequence parallelism: the layer's input, inputs
+ * of norms and of the products behind them, masks: 10 of 34 sbh of a GPT layer.
+ * @source arXiv:2205.05198, section 4.2.1 */
+static double whole_saved(const fc_model *model, const fc_train_plan *plan) {
+  double H = (double)model->hidden, e = is_narrow(plan->gemm) ? 1 : 2;
+  if (!(plan->eager & FC_EAGER_WHOLE)) return 0;
+  if (plan->recompute == FC_RECOMPUTE_FULL || again_by_operator(model, plan)) return 2 * H;
+  bool light = plan->recompute != FC_RECOMPUTE_NONE && !plan->unfused_attention;
+  double masks = plan->unfused_attention || plan->dropout ? 2 * H : 0;
+  return 4 * H + (light ? 0 : e * H) + (model->moe.experts == 0 ? e * H : 0) + masks;
+}
 
-/* Stage activations that a device holds, in micro-batches.
+/* Bytes that one layer keeps of one token on one rank of tp. */
+static double rank_saved(const fc_model *model, const fc_train_plan *plan) {
+  double whole = whole_saved(model, plan);
+  return whole + (layer_saved(model, plan) - whole) / (double)plan->tp;
+}
+
+/* Share of it that weight gradients still need when the input's are done: inputs of the products and the
+ * gradients of their outputs (32 sbh of a GPT layer).  MLA's is taken as all.
+ * @source arXiv:2401.10241, table 1 */
+static double weight_share(const fc_model *model, const fc_train_plan *plan) {
+  const fc_attention *a = &model->attention;
+  if (a->kind != FC_ATTENTION_GQA) return 1;
+  double H = (double)model->hidden, d = (double)a->head_dim, h = (double)a->heads;
+  double attention = 4 * H + 2 * d * (2 * h + 2 * (double)a->kv_heads);
+  double routed = model->moe.experts > 0 ? (double)(model->moe.shared + model->moe.active) : 1;
+  double ffn = 4 * H * routed + (model->plain_ffn ? 4 : 6) * ffn_width(model, plan);
+  return fmin(1, (attention + ffn) / layer_saved(model, plan));
+}
+
+/* Stage activations that a device holds, in micro-batches, with `after` stages behind this one.
  * @source DualPipe README (PP, PP, PP+1); interleaved: arXiv:2205.05198, section 4.2.3, and its warm-up of
- * 2(p - rank - 1) + (v - 1)p chunks in Megatron-LM's schedules.py */
-static double in_flight(const fc_train_plan *plan, double micro_batches, int place) {
+ * 2(p - rank - 1) + (v - 1)p chunks in Megatron-LM's schedules.py; ZB-1p: arXiv:2401.10241, section 2.2 and
+ * table 2 (its memory is the first device's; those behind delay as many weight gradients as they hold fewer
+ * micro-batches) */
+static double in_flight(const fc_model *model, const fc_train_plan *plan, double micro_batches,
+                        double after) {
   double p = (double)plan->pp, v = fmax(1, (double)plan->virtual_stages);
-  double after = place == FIRST ? p - 1 : place == INNER ? p - 2 : 0; /* stages behind this one */
   double n = after + 1;
   if (plan->schedule == FC_SCHEDULE_INTERLEAVED) n = ((v - 1) * p + 2 * after + 1) / v;
-  if (plan->schedule == FC_SCHEDULE_ZB1P) n = p;
+  if (plan->schedule == FC_SCHEDULE_ZB1P) n += (p - 1 - after) * weight_share(model, plan);
   if (plan->schedule == FC_SCHEDULE_DUALPIPE) n = p + 1;
   if (plan->schedule == FC_SCHEDULE_DUALPIPEV) n = p + 0.5; /* 2p + 1 of half the size */
   return fmin(n, micro_batches);
 }
 
+/* Parameters of one device, after splitting by tp and ep. */
+typedef struct {
+  double linear, tables, experts; /* dense products; embedding and head; routed experts */
+  double shard;                   /* what one data-parallel rank optimises when they share */
+  double narrow_shard;            /* of it products' */
+  double layer;                   /* of one layer */
+} held;
+
+/* Tables and routers are kept in BF16 alone. */
+static held parameters(const fc_model *m, const fc_train_plan *plan, const fc_stage *stage, double ranks) {
+  const double *count = stage->count;
+  double tp = (double)plan->tp, layers = count[FC_KIND_LAYER] + count[FC_KIND_MTP];
+  double all = layers + count[FC_KIND_DENSE];
+  bool sparse = m->moe.experts > 0;
+  double per_layer =
+      sparse ? fc_params_expert(m) * (double)m->moe.shared + (double)m->moe.experts * (double)m->hidden
+             : fc_params_ffn(m);
+  held h = {.tables = (count[FC_KIND_EMBEDDING] + count[FC_KIND_HEAD]) * embedding_params(m)};
+  if (m->tied_embeddings && plan->pp == 1) h.tables *= 0.5;
+  h.linear = all * fc_params_attention(m) + layers * per_layer + count[FC_KIND_DENSE] * fc_params_ffn(m);
+  h.experts = sparse ? layers * (double)m->moe.experts * fc_params_expert(m) : 0;
+  double stages_held = plan->schedule == FC_SCHEDULE_DUALPIPE ? 2 : 1;
+  h.linear *= stages_held / tp;
+  h.tables *= stages_held / tp;
+  h.experts *= stages_held / (plan->ep > 1 ? (double)plan->ep : tp);
+  double expert_ranks = plan->ep > 1 ? ranks * tp / (double)plan->ep : ranks;
+  h.narrow_shard = h.linear / ranks + h.experts / expert_ranks;
+  h.shard = h.narrow_shard + h.tables / ranks;
+  h.layer = all > 0 ? (h.linear + h.experts) / all : 0;
+  return h;
+}
+
 /* Communication: the sequence gathered over tp, two messages between stages, dispatch and combine of one
- * layer, sent and received, in BF16; with ZeRO-3 two layers' weights and a table of the vocabulary, gathered.
- */
-static double buffers(const fc_model *m, const fc_train_plan *plan, double tokens, double layer_params) {
+ * layer, sent and received, in BF16.  Where PyTorch's DTensor gathers or scatters the sequence, that is not
+ * the outermost dimension: each buffer is there once more, rearranged, unless products take it piece by
+ * piece. With ZeRO-3 three layers' weights (in use, being gathered, and the last one's buffer) and the
+ * tables, which wrap the whole, gathered.  Attention through memory adds to a score buffer that stays.
+ * @source torch/distributed/_functional_collectives.py (all_gather_tensor: chunk and cat); torchtitan
+ * 9dec370, apply_fsdp; torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py; Megatron-LM,
+ * DotProductAttention */
+static double buffers(const fc_model *m, const fc_train_plan *plan, double tokens, const held *h) {
   double row = 2 * (double)m->hidden, tp = (double)plan->tp, bytes = 0;
-  if (plan->tp > 1) bytes += 2 * tokens * row;
+  if (plan->tp > 1 && !(plan->eager & FC_EAGER_WHOLE))
+    bytes += (plan->zero >= 3 && !plan->async_tp ? 4 : 2) * tokens * row;
   if (plan->pp > 1) bytes += 2 * tokens * row / tp;
   double skew = plan->expert_imbalance > 1 ? plan->expert_imbalance : 1;
   if (plan->ep > 1) bytes += 2 * tokens / tp * row * (1 + (double)m->moe.active * skew);
-  if (plan->zero >= 3) bytes += 2 * (2 * layer_params + embedding_params(m) / tp);
+  if (plan->zero >= 3) bytes += 2 * (3 * h->layer + h->tables);
+  if (plan->unfused_attention) bytes += 2 * (double)m->attention.heads / tp * (double)plan->sequence * tokens;
   return bytes;
 }
 
-/* What comes and goes: with full recomputation one layer whole; the logits of a micro-batch, which are gone
- * when the layers' backward begins: in BF16 with an FP32 softmax (6 bytes) or, in a chain, BF16, its FP32
- * copy, log-softmax and their gradient (14). @source Megatron-LM, vocab_parallel_cross_entropy; torch's
- * cross_entropy over logits.float(), as torchtitan's losses.py */
-static double transient(const fc_model *m, const fc_train_plan *plan, double tokens, bool head) {
-  double tp = (double)plan->tp, layer = 0;
-  if (plan->recompute == FC_RECOMPUTE_FULL) {
+/* Elements of a micro-batch's logits on one rank. */
+static double logits(const fc_model *m, const fc_train_plan *plan, double tokens) {
+  return tokens * (double)m->vocab / (double)plan->tp;
+}
+
+/* What comes and goes.  In a layer's backward: gradients of the feed-forward's activation and of its inputs,
+ * with full recomputation the layer whole, with ZeRO-3 the gradients of its weights (BF16, and FP32 to be
+ * reduced).  At the head, gone before that: inputs of norm and head, and logits in BF16 with an FP32 softmax
+ * (6 bytes an element) or, in a chain, the norm's FP32 copy and three FP32 tensors: log-softmax, the loss's
+ * gradient and its own (12; 16 where the vocabulary is split, whose chain exponentiates once more).
+ * @source Megatron-LM, vocab_parallel_cross_entropy; torch's cross_entropy over logits.float() and torchtitan
+ * 9dec370, train.py, norms.py; torch/distributed/tensor/parallel/loss.py */
+static double transient(const fc_model *m, const fc_train_plan *plan, double tokens, bool head,
+                        const held *h) {
+  double t = tokens / (double)plan->tp, H = (double)m->hidden;
+  double rows = plan->eager & FC_EAGER_WHOLE ? tokens : t; /* of norms */
+  bool chain = plan->eager & FC_EAGER_LOSS;
+  double layer = 2 * H * rows + (m->plain_ffn ? 2 : 4) * ffn_width(m, plan) * t;
+  if (plan->zero >= 3) layer += 6 * h->layer;
+  if (plan->recompute == FC_RECOMPUTE_FULL || again_by_operator(m, plan)) {
     fc_train_plan none = *plan;
     none.recompute = FC_RECOMPUTE_NONE;
-    layer = layer_saved(m, &none) * tokens / tp;
+    layer += rank_saved(m, &none) * tokens;
   }
-  double logits = head ? tokens * (double)m->vocab / tp * (plan->eager & FC_EAGER_LOSS ? 14 : 6) : 0;
-  return fmax(layer, logits);
+  double each = !chain ? 6 : plan->tp > 1 ? 16 : 12;
+  return head ? fmax(layer, each * logits(m, plan, tokens) + (chain ? 8 : 4) * H * rows) : layer;
+}
+
+/* Weights, gradients and what the optimizer keeps.  ZeRO-3 that reduces in FP32 gathers from the FP32 master,
+ * no BF16 shard beside it.  Eight-bit weights alone: a copy either way round, since products of 8-bit
+ * operands take them in one layout.
+ * @source FSDP2's mixed precision (torchtitan 9dec370); Transformer Engine 2.9, Float8Tensor._transpose */
+static void states(fc_train_memory *out, const fc_train_plan *plan, const held *h) {
+  bool narrow = is_narrow(plan->gemm), shared = plan->zero >= 1;
+  double products = h->linear + h->experts, whole = products + h->tables;
+  double share = whole > 0 ? h->shard / whole : 1, owned = shared ? h->shard : whole;
+  out->weight_bytes = 2 * whole + (narrow && !plan->narrow_weights ? products : 0);
+  if (plan->zero >= 3) out->weight_bytes *= plan->bf16_gradients ? share : 0;
+  out->gradient_bytes = (plan->bf16_gradients ? 2 : 4) * (plan->zero >= 2 ? h->shard : whole);
+  bool small = plan->moments == FC_MOMENTS_BF16 || (plan->moments == FC_MOMENTS_AS_PRODUCTS && narrow);
+  out->moment_bytes = (small ? 4 : 8) * owned;
+  out->optimizer_bytes = 4 * owned + out->moment_bytes;
+  out->update_bytes = plan->bf16_gradients && !small ? 4 * owned : 0; /* else it reads them as they are */
+  if (narrow && plan->narrow_weights) out->update_bytes += 2 * (shared ? h->narrow_shard : products);
 }
 
 /* Adds what one device with `stage` on it holds; in DualPipe `stage` is the mean of its two. */
 static void device_memory(fc_train_memory *out, const fc_model *m, const fc_train_plan *plan,
-                          const fc_stage *stage, int place) {
+                          const fc_stage *stage, double after) {
   double tp = (double)plan->tp, cp = (double)plan->cp;
-  double dp = (double)plan->devices / (tp * (double)plan->pp * cp), ranks = dp * cp;
-  bool sparse = m->moe.experts > 0, narrow = is_narrow(plan->gemm);
-  double stages_held = plan->schedule == FC_SCHEDULE_DUALPIPE ? 2 : 1;
+  double dp = (double)plan->devices / (tp * (double)plan->pp * cp);
   const double *count = stage->count;
-  double layers = count[FC_KIND_LAYER] + count[FC_KIND_MTP], all = layers + count[FC_KIND_DENSE];
-  double experts = sparse ? layers * (double)m->moe.experts * fc_params_expert(m) : 0;
-  double per_layer =
-      sparse ? fc_params_expert(m) * (double)m->moe.shared + (double)m->moe.experts * (double)m->hidden
-             : fc_params_ffn(m);
-  double tables = (count[FC_KIND_EMBEDDING] + count[FC_KIND_HEAD]) * embedding_params(m);
-  if (m->tied_embeddings && plan->pp == 1) tables *= 0.5;
-  /* tables and routers are kept in BF16 alone */
-  double linear = all * fc_params_attention(m) + layers * per_layer + count[FC_KIND_DENSE] * fc_params_ffn(m);
-  linear *= stages_held / tp;
-  tables *= stages_held / tp;
-  experts *= stages_held / (plan->ep > 1 ? (double)plan->ep : tp);
-  double expert_ranks = plan->ep > 1 ? ranks * tp / (double)plan->ep : ranks;
-  double layer_params = all > 0 ? (linear + experts) / all : 0;
-  double whole = linear + tables + experts, shard = (linear + tables) / ranks + experts / expert_ranks;
-  double share = whole > 0 ? shard / whole : 1;
-  out->weight_bytes = (2 * whole + (narrow ? linear + experts : 0)) * (plan->zero >= 3 ? share : 1);
-  out->gradient_bytes = (plan->bf16_gradients ? 2 : 4) * (plan->zero >= 2 ? shard : whole);
-  out->optimizer_bytes = (narrow ? 8 : 12) * (plan->zero >= 1 ? shard : whole);
+  bool head = count[FC_KIND_HEAD] > 0;
+  double all = count[FC_KIND_LAYER] + count[FC_KIND_MTP] + count[FC_KIND_DENSE];
+  held h = parameters(m, plan, stage, dp * cp);
+  states(out, plan, &h);
   double tokens = (double)plan->micro_batch * (double)plan->sequence / cp;
   double micro_batches = (double)plan->global_batch / (dp * (double)plan->micro_batch);
-  double layer = layer_saved(m, plan) * tokens / tp;
-  out->activation_bytes = in_flight(plan, micro_batches, place) * all * layer;
-  out->buffer_bytes = buffers(m, plan, tokens, layer_params);
+  double layer = rank_saved(m, plan) * tokens;
+  out->activation_bytes = in_flight(m, plan, micro_batches, after) * all * layer;
+  out->buffer_bytes = buffers(m, plan, tokens, &h);
   out->fragment_bytes = FC_TRAIN_FRAGMENTED * out->activation_bytes;
-  out->other_bytes = FC_TRAIN_RESERVED_BYTES + transient(m, plan, tokens, count[FC_KIND_HEAD] > 0);
+  if (head && plan->eager & FC_EAGER_LOSS) out->fragment_bytes += 2 * logits(m, plan, tokens);
+  double comes = transient(m, plan, tokens, head, &h);
+  /* the update has them gone */
+  comes = fmax(comes, out->update_bytes - out->activation_bytes - out->buffer_bytes);
+  out->other_bytes = FC_TRAIN_RESERVED_BYTES + comes;
   out->total_bytes = out->weight_bytes + out->gradient_bytes + out->optimizer_bytes + out->activation_bytes +
                      out->buffer_bytes + out->fragment_bytes + out->other_bytes;
 }
@@ -182,15 +293,25 @@ static double first_more(const fc_model *model, const fc_train_plan *plan) {
   return plan->pp > 2 && !dual && (model->layers + 2) % plan->pp == 0 ? -1 : 0;
 }
 
-void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan) {
+bool fc_cost_train_memory_at(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan,
+                             fc_train_place place) {
   fc_stage of[3];
-  double most = ceil((double)model->layers / (double)plan->pp);
+  double most = ceil((double)model->layers / (double)plan->pp), p = (double)plan->pp;
   int n = fc_stage_deal(of, model, plan, most, first_more(model, plan));
+  int i = n == 1 ? 0 : (int)place;
   *out = (fc_train_memory){0};
-  for (int i = 0; i < n; i++) {
+  if (i >= n || (i == 1 && !(of[i].count[FC_KIND_LAYER] > 0))) return false;
+  device_memory(out, model, plan, &of[i], i == 0 ? p - 1 : i == 1 ? p - 2 : 0);
+  return true;
+}
+
+void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan) {
+  static const fc_train_place places[] = {FC_TRAIN_FIRST, FC_TRAIN_INNER, FC_TRAIN_LAST};
+  *out = (fc_train_memory){0};
+  for (int i = 0; i < 3; i++) {
     fc_train_memory one;
-    device_memory(&one, model, plan, &of[i], i == 2 ? LAST : i);
-    if (one.total_bytes > out->total_bytes) *out = one;
+    if (fc_cost_train_memory_at(&one, model, plan, places[i]) && one.total_bytes > out->total_bytes)
+      *out = one;
   }
 }
 

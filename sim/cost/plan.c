@@ -54,7 +54,7 @@ static const char *plan_fault(const fc_model *model, const fc_train_plan *p) {
   if (!(p->overlap >= 0 && p->overlap <= 1)) return "overlap must be within 0 to 1";
   if (p->gemm < 0 || p->gemm >= FC_DTYPE_COUNT || p->gemm == FC_DTYPE_INT8)
     return "training computes in fp32, bf16, fp8 or fp4";
-  if (p->recompute < 0 || p->recompute > FC_RECOMPUTE_FULL || p->launch < 0 || p->launch > FC_LAUNCH_EAGER)
+  if (p->recompute < 0 || p->recompute > FC_RECOMPUTE_FULL || p->launch < 0 || p->launch > FC_LAUNCH_WHOLE)
     return "no such recomputation or launch";
   if (!(p->expert_imbalance >= 0 && isfinite(p->expert_imbalance)))
     return "expert_imbalance must be finite and not negative";

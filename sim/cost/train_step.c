@@ -9,6 +9,7 @@
 #include "layer.h"
 #include "params.h"
 #include "stage.h"
+#include "train_chains.h"
 
 double fc_pipeline_bubble_s(fc_schedule schedule, double p, double v, const fc_pipeline_pass *t) {
   switch (schedule) {
@@ -63,6 +64,7 @@ static void step_init(step *st, fc_meter *meter, const fc_model *model, const fc
   l->prefill = (fc_attention_load){micro, q, 0.5 * (sequence + q)};
   l->recompute_light = plan->recompute == FC_RECOMPUTE_SELECTIVE;
   l->unfused = plan->unfused_attention;
+  l->whole_norms = (plan->eager & FC_EAGER_WHOLE) != 0;
   l->tensor_scales = plan->tensor_scales;
   l->bf16_dispatch = plan->bf16_dispatch;
   meter->training = true;
@@ -77,78 +79,12 @@ double fc_train_slowest(double devices) {
   return devices > 1 ? FC_TRAIN_DEVICE_SD * fc_normal_quantile((devices - 0.375) / (devices + 0.25)) : 0;
 }
 
-typedef enum { BLOCK_ATTENTION, BLOCK_MOE, BLOCK_FFN } block;
-
-static void emit_block(const fc_layer *l, block which) {
+static void emit_block(const fc_layer *l, fc_train_block which) {
   switch (which) {
-  case BLOCK_ATTENTION: fc_layer_attention(l, 1); break;
-  case BLOCK_MOE: fc_layer_moe(l, 1); break;
-  case BLOCK_FFN: fc_layer_dense(l, 1); break;
+  case FC_BLOCK_ATTENTION: fc_layer_attention(l, 1); break;
+  case FC_BLOCK_MOE: fc_layer_moe(l, 1); break;
+  case FC_BLOCK_FFN: fc_layer_dense(l, 1); break;
   }
-}
-
-/* Reads and writes a chain's `bytes` in all: every kernel of it passes through memory. */
-static void stream(const step *st, fc_pass pass, fc_part part, double bytes) {
-  fc_op op = {.id = FC_OP_COPY, .dtype = FC_DTYPE_BF16, .payload_bytes = bytes / 2};
-  (void)fc_meter_add(st->meter, pass, part, &op, 1);
-}
-
-/* Bytes an element, forward and backward, kernel by kernel.  @source Megatron-LM core_v0.16.0: experts.py,
- * _apply_bias, in FP32 because the router's weight is (scale, add, join, cast: 4 + 10 + 8 + 6; cast, to the
- * product's gradient, joined, to bias and to weight by a product and a sum: 6 + 6 + 4 + 12 + 12);
- * fused_bias_geglu.py, weighted_bias_quick_geglu_impl (clamp, join: 4 + 4; clamp, join: 6 + 4);
- * rope_utils.py, _apply_rotary_pos_emb_bshd, which TE's kernel gives way to where the scale is not 1 (two
- * products, rotate, add, join: 24; 20), less what the fused kernel takes; token_dispatcher.py,
- * sort_chunks_by_idxs (twice 4) */
-enum { BIAS_F = 28, BIAS_B = 40, CLAMP_F = 8, CLAMP_B = 10, ROPE_F = 20, ROPE_B = 16, SORT = 8 };
-
-/* NCCL's all-to-all of every row for each of its experts, over the kernels that the layer's bill holds. */
-static void plain_all_to_all(const step *st, bool backward) {
-  const fc_layer *l = &st->layer;
-  double tokens = st->tokens / l->tp, hidden = (double)st->model->hidden;
-  fc_op op = {.id = FC_OP_DISPATCH, .dtype = FC_DTYPE_BF16, .m = tokens, .n = hidden, .ranks = l->ep};
-  if (!l->bf16_dispatch) op.dtype = l->grouped;
-  op.domain = l->domain;
-  op.top_k = (double)st->model->moe.active;
-  op.imbalance = l->imbalance;
-  double kernels = fc_meter_seconds(st->meter, FC_PART_EP, &op);
-  op.id = FC_OP_EP_REDUCE;
-  op.dtype = FC_DTYPE_BF16;
-  kernels += fc_meter_seconds(st->meter, FC_PART_EP, &op);
-  op.id = FC_OP_ALL_TO_ALL;
-  op.payload_bytes = 2 * tokens * op.top_k * hidden * l->imbalance;
-  double more = 2 * fc_meter_seconds(st->meter, FC_PART_EP, &op) - kernels;
-  st->meter->bill->s[FC_PASS_FORWARD][FC_PART_EP] += more;
-  if (backward) st->meter->bill->s[FC_PASS_INPUT][FC_PART_EP] += more;
-}
-
-static void emit_chains(const step *st, block which, bool backward) {
-  unsigned eager = st->plan->eager;
-  const fc_model *m = st->model;
-  const fc_layer *l = &st->layer;
-  if (which == BLOCK_ATTENTION && m->attention.kind == FC_ATTENTION_GQA && (eager & FC_EAGER_ROPE)) {
-    double heads = (double)(m->attention.heads + m->attention.kv_heads) / l->tp;
-    double elements = l->tokens * heads * (double)m->attention.head_dim;
-    stream(st, FC_PASS_FORWARD, FC_PART_ATTENTION, ROPE_F * elements);
-    if (backward) stream(st, FC_PASS_INPUT, FC_PART_ATTENTION, ROPE_B * elements);
-  }
-  if (which != BLOCK_MOE) return;
-  double rows = l->moe_tokens * (double)m->moe.active / l->ep * l->imbalance;
-  double out = rows * (double)m->hidden, gated = 2 * rows * (double)m->moe.inter / l->moe_tp;
-  if (eager & FC_EAGER_BIAS) {
-    stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, BIAS_F * out);
-    if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, BIAS_B * out);
-  }
-  if (eager & FC_EAGER_CLAMP) { /* recomputed with the activation */
-    bool again = st->plan->recompute == FC_RECOMPUTE_SELECTIVE;
-    stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, CLAMP_F * gated);
-    if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, (CLAMP_B + (again ? CLAMP_F : 0)) * gated);
-  }
-  if (!(eager & FC_EAGER_SORT) || !(l->ep > 1)) return;
-  plain_all_to_all(st, backward);
-  if (m->moe.experts <= (int64_t)l->ep) return; /* one expert: sorted as they come */
-  stream(st, FC_PASS_FORWARD, FC_PART_EXPERTS, SORT * out);
-  if (backward) stream(st, FC_PASS_INPUT, FC_PART_EXPERTS, SORT * out);
 }
 
 static void bill_add(fc_bill *to, const fc_bill *from, double count) {
@@ -158,21 +94,31 @@ static void bill_add(fc_bill *to, const fc_bill *from, double count) {
   }
 }
 
+/* Profiles hold the newest attention; on devices older than Hopper there is no other. */
+static void older_attention(const step *st, fc_bill *bill) {
+  const fc_device *device = st->meter->profile->device;
+  if (!(st->plan->eager & FC_EAGER_FLASH2) || !(device->peak_flop_per_s[FC_DTYPE_FP8] > 0)) return;
+  for (int pass = 0; pass < FC_PASS_COUNT; pass++) bill->s[pass][FC_PART_ATTENTION] *= FC_TRAIN_FLASH2;
+}
+
 /* Half a layer with its backward, `per_device` of them; full recomputation runs the forward operators once
  * more. */
-static void bill_block(step *st, fc_bill *bill, block which, double per_device) {
+static void bill_block(step *st, fc_bill *bill, fc_train_block which, double per_device) {
   fc_meter *meter = st->meter;
   meter->bill = bill;
   meter->weight = st->micro_batches * per_device;
   emit_block(&st->layer, which);
-  if (st->plan->eager) emit_chains(st, which, true);
+  older_attention(st, bill);
+  fc_train_chains(&st->layer, st->plan, which, true);
   if (st->plan->recompute != FC_RECOMPUTE_FULL) return;
   fc_bill again = {0};
   meter->bill = &again;
   fc_layer forward = st->layer;
   forward.training = false;
+  forward.again = true;
   emit_block(&forward, which);
-  if (st->plan->eager) emit_chains(st, which, false);
+  older_attention(st, &again);
+  fc_train_chains(&forward, st->plan, which, false);
   for (int part = 0; part < FC_PART_COUNT; part++)
     bill->s[FC_PASS_INPUT][part] += again.s[FC_PASS_FORWARD][part];
   bill->calls[FC_PASS_INPUT] += again.calls[FC_PASS_FORWARD];
@@ -184,12 +130,13 @@ static void emit_kinds(step *st) {
   double stages = (double)st->plan->pp, layers = (double)model->layers, mtp = (double)model->mtp_layers;
   double dense = sparse ? (double)model->dense_layers : 0;
   fc_bill attention = {0};
-  bill_block(st, &attention, BLOCK_ATTENTION, (layers + mtp) / stages);
+  bill_block(st, &attention, FC_BLOCK_ATTENTION, (layers + mtp) / stages);
   if (st->plan->launch == FC_LAUNCH_PARTIAL) memset(attention.calls, 0, sizeof attention.calls);
-  bill_block(st, &st->bill[FC_KIND_LAYER], sparse ? BLOCK_MOE : BLOCK_FFN, (layers - dense + mtp) / stages);
+  bill_block(st, &st->bill[FC_KIND_LAYER], sparse ? FC_BLOCK_MOE : FC_BLOCK_FFN,
+             (layers - dense + mtp) / stages);
   bill_add(&st->bill[FC_KIND_LAYER], &attention, 1);
   if (dense > 0) {
-    bill_block(st, &st->bill[FC_KIND_DENSE], BLOCK_FFN, dense / stages);
+    bill_block(st, &st->bill[FC_KIND_DENSE], FC_BLOCK_FFN, dense / stages);
     bill_add(&st->bill[FC_KIND_DENSE], &attention, 1);
   }
   fc_meter *meter = st->meter;
@@ -209,7 +156,7 @@ static void emit_kinds(step *st) {
 
 /* Busy time and communication of a pass. */
 typedef struct {
-  double busy, ep, other; /* other: tensor and context parallel */
+  double busy, attention, ep, tp, cp;
 } lane;
 
 /* Clocks differ between devices, memory does not: `slowest` is not of what streams. */
@@ -217,8 +164,10 @@ static lane lane_of(const fc_bill *bill, fc_pass pass, double slowest) {
   double busy = fc_bill_sum(bill, pass, FC_PART_ATTENTION, FC_PART_HEAD);
   busy += slowest * (busy - bill->s[pass][FC_PART_GLUE]);
   return (lane){.busy = busy + bill->s[pass][FC_PART_LAUNCH],
+                .attention = (1 + slowest) * bill->s[pass][FC_PART_ATTENTION],
                 .ep = bill->s[pass][FC_PART_EP],
-                .other = bill->s[pass][FC_PART_TP] + bill->s[pass][FC_PART_CP]};
+                .tp = bill->s[pass][FC_PART_TP],
+                .cp = bill->s[pass][FC_PART_CP]};
 }
 
 /* What happens to passes beside their operators. */
@@ -228,20 +177,40 @@ typedef struct {
   double slowest;
 } setting;
 
+/* By the host, some of it or all. */
+static bool is_launched(const fc_train_plan *plan) {
+  return plan->launch == FC_LAUNCH_PARTIAL || plan->launch == FC_LAUNCH_EAGER;
+}
+
 static setting setting_of(const step *st, bool with_host) {
   const fc_profile *profile = st->meter->profile;
   setting s = {.slowest = st->slowest,
-               .host_s = with_host && st->plan->launch != FC_LAUNCH_GRAPH ? FC_TRAIN_HOST_LAUNCH_S : 0};
+               .host_s = with_host && is_launched(st->plan) ? FC_TRAIN_HOST_LAUNCH_S : 0};
   bool set_aside = st->meter->units < st->meter->device.units; /* once for all, for dispatch and combine */
   if (!set_aside) s.beside = fmin(1, profile->comm_compute_units / st->meter->device.units);
   return s;
 }
 
-/* What communication costs when a share of it hides behind compute: the rest, and the units that the hidden
+/* What communication costs when so much of it hides behind compute: the rest, and the units that the hidden
  * part takes from what runs beside it. */
-static double exposed(double comm, double busy, double share, double beside) {
-  double hidden = fmin(share * comm, busy);
+static double exposed(double comm, double hidden, double beside) {
   return comm - hidden + beside * hidden;
+}
+
+/* Tensor parallel: the share that the plan hides; in backward the scatter, half of it, hides behind the
+ * weight gradients in any case (LinearWithGradAccumulationAndAsyncCommunication of Megatron-LM, and TE's
+ * layers), but not in plans older than sequence parallelism. */
+static double tensor_hidden(const fc_train_plan *plan, const lane *l, double weight_s) {
+  double asked = fmin(plan->overlap * l->tp, l->busy);
+  bool async = weight_s > 0 && !(plan->eager & FC_EAGER_WHOLE);
+  return async ? fmax(asked, fmin(0.5 * l->tp, weight_s)) : asked;
+}
+
+/* Context parallel: keys and values travel while attention works on those that came before, of which the last
+ * of cp rounds has none (ring attention, arXiv:2310.01889). */
+static double ring_hidden(const fc_train_plan *plan, const lane *l) {
+  double cp = (double)plan->cp;
+  return fmin(l->cp, l->attention * (cp - 1) / cp);
 }
 
 /* F, B, W, F&B of what a bill holds.  Host and device only partly take turns: the root of the sum of squares,
@@ -250,18 +219,39 @@ static fc_pipeline_pass passes_of(const fc_bill *bill, const fc_train_plan *plan
   lane f = lane_of(bill, FC_PASS_FORWARD, s.slowest), b = lane_of(bill, FC_PASS_INPUT, s.slowest),
        w = lane_of(bill, FC_PASS_WEIGHT, s.slowest);
   bool dual = is_dual(plan);
-  double share = plan->overlap, ep_share = dual ? 0 : share; /* DualPipe's lone passes hide nothing of EP */
-  double back = b.busy + w.busy;
-  double forward = f.busy + exposed(f.other, f.busy, share, s.beside);
-  double backward = back + exposed(b.other + w.other, back, share, s.beside);
+  double ep_share = dual ? 0 : plan->overlap; /* DualPipe's lone passes hide nothing of EP */
+  b.ep += w.ep;
+  b.tp += w.tp;
+  b.cp += w.cp;
+  b.busy += w.busy;
+  double forward = f.busy + exposed(f.tp, tensor_hidden(plan, &f, 0), s.beside) +
+                   exposed(f.cp, ring_hidden(plan, &f), s.beside);
+  double backward = b.busy + exposed(b.tp, tensor_hidden(plan, &b, w.busy), s.beside) +
+                    exposed(b.cp, ring_hidden(plan, &b), s.beside);
   double host_f = s.host_s * bill->calls[FC_PASS_FORWARD];
   double host_b = s.host_s * (bill->calls[FC_PASS_INPUT] + bill->calls[FC_PASS_WEIGHT]);
   fc_pipeline_pass pass = {.weight_s = w.busy};
-  pass.forward_s = hypot(forward + exposed(f.ep, f.busy, ep_share, 0), host_f);
-  pass.backward_s = hypot(backward + exposed(b.ep + w.ep, back, ep_share, 0), host_b);
-  pass.overlapped_s = dual ? hypot(fmax(forward + backward, f.ep + b.ep + w.ep), host_f + host_b)
-                           : pass.forward_s + pass.backward_s;
+  pass.forward_s = hypot(forward + exposed(f.ep, fmin(ep_share * f.ep, f.busy), 0), host_f);
+  pass.backward_s = hypot(backward + exposed(b.ep, fmin(ep_share * b.ep, b.busy), 0), host_b);
+  pass.overlapped_s =
+      dual ? hypot(fmax(forward + backward, f.ep + b.ep), host_f + host_b) : pass.forward_s + pass.backward_s;
   return pass;
+}
+
+/* Tensor cores that are busier than when `sustained` was measured draw more; the power limit stays, so that
+ * the clock falls by the cube root (power grows with its cube).  @source own H100, product of 8,192 cubed in
+ * BF16: 1,370 us rested, 1,498 busy four fifths of the time, 1,595 to 1,690 back to back
+ * (kernels/results/h100): from four fifths to all the time 1.08, as the cube root has it */
+static void throttle(step *st) {
+  const fc_profile *profile = st->meter->profile;
+  if (!(profile->sustained > 1) || !(profile->loaded > 0)) return;
+  const fc_bill *bill = &st->bill[FC_KIND_LAYER];
+  fc_pipeline_pass pass = passes_of(bill, st->plan, setting_of(st, true));
+  double tensor = 0;
+  for (int i = 0; i < FC_PASS_COUNT; i++)
+    tensor += fc_bill_sum(bill, (fc_pass)i, FC_PART_ATTENTION, FC_PART_EXPERTS);
+  double busy = (1 + st->slowest) * tensor / pass.overlapped_s;
+  st->slowest = (1 + st->slowest) * fmax(1, cbrt(busy / profile->loaded)) - 1;
 }
 
 /* --- once a step --- */
@@ -329,19 +319,34 @@ typedef struct {
   double reduce_s, gather_s;
 } data_parallel;
 
+/* Gathers and scatters run round a ring: every rank waits for all others, one after the other.  Beyond what
+ * the form's hops have. */
+static double ring_s(const fc_op *op) {
+  double boxes = fmax(1, op->ranks / fmin(op->domain, op->ranks)), inside = op->ranks - boxes;
+  return FC_TRAIN_RING_IN_S * inside + FC_TRAIN_RING_NET_S * (boxes - 1);
+}
+
+/* Exchanges a step, each of a bucket of parameters; fully sharded: of a layer. */
+static double buckets_of(const step *st, double params, double ranks) {
+  if (st->plan->zero == 3) return (double)st->model->layers / (double)st->plan->pp;
+  return ceil(params / fmax(FC_TRAIN_BUCKET, FC_TRAIN_BUCKET_RANK * ranks));
+}
+
 static data_parallel data_parallel_of(step *st, double params, double ranks, double stride) {
   data_parallel out = {0};
   if (!(ranks > 1) || !(params > 0)) return out;
   fc_bill bill = {0};
   fc_op op = {.dtype = FC_DTYPE_BF16, .ranks = ranks, .domain = fmax(1, st->layer.domain / stride)};
   double times = st->plan->zero >= 2 ? st->micro_batches : 1;
+  double wait = buckets_of(st, params, ranks) * ring_s(&op);
   op.payload_bytes = (st->plan->bf16_gradients ? 2 : 4) * params;
   op.id = st->plan->zero >= 1 ? FC_OP_REDUCE_SCATTER : FC_OP_ALL_REDUCE;
-  out.reduce_s = once(st, &bill, op, times);
+  out.reduce_s = once(st, &bill, op, times) + times * wait * (st->plan->zero >= 1 ? 1 : 0);
   if (st->plan->zero == 0) return out;
   op.id = FC_OP_ALL_GATHER;
-  op.payload_bytes = 2 * params;
-  out.gather_s = once(st, &bill, op, st->plan->zero == 3 ? 2 * st->micro_batches : 1);
+  op.payload_bytes = (st->plan->narrow_weights ? fmin(2, fc_dtype_size(st->plan->gemm)) : 2) * params;
+  times = st->plan->zero == 3 ? 2 * st->micro_batches : 1;
+  out.gather_s = once(st, &bill, op, times) + times * wait;
   return out;
 }
 
@@ -499,6 +504,7 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   step st;
   step_init(&st, &meter, model, profile, plan);
   emit_kinds(&st);
+  throttle(&st);
 
   double cost[FC_KIND_COUNT];
   for (int k = 0; k < FC_KIND_COUNT; k++)
@@ -522,7 +528,7 @@ fc_status fc_cost_train_step(fc_train_step *out, const fc_model *model, const fc
   out->bubble_s = bubble_s(plan, &fill);
   out->data_s = data_exposed_s(&st, &params, &pass);
   out->optimizer_s = optimizer_s(&st, &params);
-  out->host_s = profile->step_host_s;
+  out->host_s = plan->launch == FC_LAUNCH_WHOLE ? 0 : profile->step_host_s;
   out->seconds = busy + out->bubble_s + out->data_s + out->optimizer_s + out->host_s;
   if (meter.missing) return FC_E_DOMAIN;
   out->flop = meter.flop;
@@ -544,6 +550,7 @@ fc_status fc_cost_train_kinds(fc_train_kinds *out, const fc_model *model, const 
   step st;
   step_init(&st, &meter, model, profile, plan);
   emit_kinds(&st);
+  throttle(&st);
   *out = (fc_train_kinds){.micro_batches = st.micro_batches, .expert_ranks = st.layer.ep};
   static const fc_kind of[] = {FC_KIND_LAYER, FC_KIND_DENSE, FC_KIND_EMBEDDING, FC_KIND_HEAD, FC_KIND_MTP};
   fc_pipeline_pass *to[] = {&out->layer, &out->dense, &out->embedding, &out->head, &out->mtp};

@@ -361,6 +361,16 @@ static const fc_field overhead_fields[] = {
      .example = "1.1",
      .help =
          "Tensor-core kernels in a training step over the same kernels alone: power pulls the clock down."},
+    {.key = "loaded",
+     .kind = FC_FIELD_NUMBER,
+     AT(loaded),
+     .min = 0.01,
+     .max = 1,
+     .def = "1",
+     .example = "0.8",
+     .help =
+         "Share of the time that tensor cores were busy in when `sustained` was measured; a step that keeps "
+         "them busier clocks lower."},
     {.key = "comm_compute_units",
      .kind = FC_FIELD_NUMBER,
      AT(comm_compute_units),

@@ -73,14 +73,40 @@ static const fc_field rollout_fields[] = {
      .def = "1",
      .example = "1.5",
      .help = "Time of a batch of rollouts over that of its mean: the longest answer ends it."},
+    {.key = "devices",
+     .kind = FC_FIELD_COUNT,
+     AT(devices),
+     .min = 1,
+     .max = 1e7,
+     .example = "64",
+     .help = "Of the run's devices, that generate while the others train; absent: all do both in turn."},
+    {.key = "lag",
+     .kind = FC_FIELD_COUNT,
+     AT(lag),
+     .min = 0,
+     .max = 1000,
+     .def = "0",
+     .example = "1",
+     .help = "Updates that the weights which generate may be behind, with `devices`; 0: on-policy."},
+    {.key = "publish",
+     .kind = FC_FIELD_NUMBER,
+     AT(publish_s),
+     .dim = DIM_SECONDS,
+     .min = 0,
+     .max = 1e5,
+     .example = "10 s",
+     .help = "New weights to the devices that generate; absent: each its share through its port."},
 };
 
 static void check_rollouts(fc_reader *r, void *object, const fc_node *map) {
+  const fc_train_rollouts *rollouts = object;
   fc_check_deployment(r, &((fc_train_rollouts *)object)->deployment, fc_node_find(map, "deployment"));
+  if (rollouts->devices == 0 && (rollouts->lag > 0 || rollouts->publish_s > 0))
+    (void)fc_reader_error(r, map, "'lag' and 'publish' are of a pool apart: state its 'devices'");
 }
 
 static const fc_schema rollouts = {"training rollouts",
-                                   "Generation between the updates, on the same devices.",
+                                   "Generation between the updates on the same devices, or beside them.",
                                    sizeof(fc_train_rollouts),
                                    FC_COUNT_OF(rollout_fields),
                                    rollout_fields,

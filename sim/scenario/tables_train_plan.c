@@ -18,7 +18,8 @@ enum { DEVICES_MAX = 32, COUNTS_MAX = 64, CHOICES_MAX = 64 };
 
 static const char *const schedule_words[] = {"1f1b", "interleaved", "zb1p", "dualpipe", "dualpipev"};
 static const char *const recompute_words[] = {"none", "selective", "full"};
-static const char *const launch_words[] = {"graph", "partial", "eager"};
+static const char *const launch_words[] = {"graph", "partial", "eager", "whole"};
+static const char *const moment_words[] = {"as-products", "fp32", "bf16"};
 static const char *const objective_words[] = {"cheapest", "fastest"};
 
 static int index_of(const char *const *words, size_t n, const char *word) {
@@ -148,12 +149,23 @@ static const fc_field choice_fields[] = {
      .kind = FC_FIELD_ENUM,
      AT(base.launch),
      .words = launch_words,
-     .n_words = 3,
+     .n_words = 4,
      .def = "graph",
-     .help = "Kernels captured in graphs; attention and router captured; one by one from the host."},
+     .help = "Kernels captured in graphs; attention and router captured; one by one from the host; the whole "
+             "step as one graph."},
     FLAG(tensor_scales, "8-bit operands carry one scale a tensor, not one a block."),
     FLAG(bf16_dispatch, "Tokens travel to their experts in BF16 also where these compute in 8 bits."),
     FLAG(bf16_gradients, "Gradients are kept and reduced in BF16, not FP32."),
+    {.key = "moments",
+     .kind = FC_FIELD_ENUM,
+     AT(base.moments),
+     .words = moment_words,
+     .n_words = 3,
+     .def = "as-products",
+     .help = "Adam's moments: BF16 where products take 8 bits, else FP32; or as stated."},
+    FLAG(narrow_weights, "8-bit weights are the only copy that products use, with no BF16 one beside."),
+    FLAG(async_tp, "Products take the sequence that tensor parallelism gathers piece by piece."),
+    FLAG(dropout, "Dropout after attention and feed-forward; its masks are kept for backward."),
     FLAG(serial_data, "The data-parallel exchange starts when the last backward has ended."),
     FLAG(unfused_attention, "Attention scores are written to memory, as before FlashAttention."),
 };

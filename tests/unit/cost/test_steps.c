@@ -343,3 +343,108 @@ Test(train_step, plans_facts_cost_what_they_should) {
   dense.unfused_attention = true;
   cr_assert_gt(train(&fixture_llama_8b, &fixture_h100_profile, dense).attention_s, 3 * d.attention_s);
 }
+
+static const fc_train_plan dense_plan = {.devices = 64,
+                                         .tp = 8,
+                                         .pp = 1,
+                                         .cp = 1,
+                                         .ep = 1,
+                                         .virtual_stages = 1,
+                                         .micro_batch = 1,
+                                         .global_batch = 64,
+                                         .sequence = 8192,
+                                         .zero = 1,
+                                         .gemm = FC_DTYPE_BF16};
+
+static fc_train_step dense_step(fc_train_plan plan) {
+  return train(&fixture_llama_8b, &fixture_h100_profile, plan);
+}
+
+Test(train_step, rings_wait_for_every_rank) {
+  fc_train_plan plan = dense_plan;
+  plan.tp = 1;
+  plan.serial_data = true; /* nothing hides the reduction */
+  double gap[2];
+  for (int wide = 0; wide < 2; wide++) {
+    plan.devices = wide ? 1024 : 64;
+    plan.global_batch = plan.devices;
+    fc_train_step s = dense_step(plan);
+    double boxes = (double)plan.devices / 8, params = fc_model_params(&fixture_llama_8b);
+    double buckets = ceil(params / fmax(FC_TRAIN_BUCKET, FC_TRAIN_BUCKET_RANK * (double)plan.devices));
+    double ring = FC_TRAIN_RING_IN_S * ((double)plan.devices - boxes) + FC_TRAIN_RING_NET_S * (boxes - 1);
+    gap[wide] = s.data_s - buckets * ring;
+    cr_assert_gt(s.data_s, buckets * ring);
+  }
+  /* what is left is bandwidth, which hardly grows any more */
+  cr_assert_float_eq(gap[1] / gap[0], 1, 0.35, "%g, %g", gap[0], gap[1]);
+  plan.gemm = FC_DTYPE_FP8;
+  double wide_s = dense_step(plan).data_s;
+  plan.narrow_weights = true;
+  cr_assert_lt(dense_step(plan).data_s, wide_s);
+}
+
+Test(train_step, tensor_parallel_travels_in_its_format_and_behind_weight_gradients) {
+  fc_train_plan plan = dense_plan;
+  fc_train_step wide = dense_step(plan);
+  plan.gemm = FC_DTYPE_FP8;
+  double narrow =
+      dense_step(plan).comm_s / wide.comm_s; /* gathers halve: a half forward, all of what shows backward */
+  cr_assert(narrow > 0.5 && narrow < 0.8, "%g", narrow);
+  plan.gemm = FC_DTYPE_BF16;
+  plan.eager = FC_EAGER_WHOLE; /* before: nothing hides, norms of all tokens */
+  fc_train_step old = dense_step(plan);
+  cr_assert(old.comm_s > 1.2 * wide.comm_s && old.comm_s < 1.35 * wide.comm_s, "%g",
+            old.comm_s / wide.comm_s);
+  cr_assert(old.glue_s > 1.5 * wide.glue_s, "%g", old.glue_s / wide.glue_s);
+  plan.eager = 0;
+  plan.overlap = 0.9;
+  cr_assert_lt(dense_step(plan).comm_s, 0.4 * wide.comm_s);
+}
+
+Test(train_step, rings_of_context_hide_behind_attention) {
+  fc_train_plan plan = dense_plan;
+  plan.tp = 1;
+  plan.cp = 8;
+  plan.devices = 8;
+  plan.global_batch = 1;
+  double share[2];
+  for (int i = 0; i < 2; i++) {
+    plan.sequence = i ? 262144 : 8192;
+    fc_train_step s = dense_step(plan);
+    share[i] = s.comm_s / s.seconds;
+  }
+  cr_assert(share[1] < 0.02 && share[0] > 2 * share[1], "%g, %g", share[0], share[1]);
+}
+
+Test(train_step, busier_tensor_cores_clock_lower) {
+  fc_profile loaded = fixture_h100_profile;
+  loaded.sustained = 1.25;
+  fc_train_step before = train(&fixture_llama_8b, &loaded, dense_plan);
+  loaded.loaded = 0.25;
+  fc_train_step after = train(&fixture_llama_8b, &loaded, dense_plan);
+  double slower = after.dense_s / before.dense_s;
+  cr_assert(slower > 1.1 && slower < cbrt(4) + 1e-9, "%g", slower);
+  cr_assert_float_eq(after.attention_s / before.attention_s, slower, 1e-9);
+  cr_assert_float_eq(after.glue_s, before.glue_s, 1e-9 * before.glue_s);
+  loaded.loaded = 1;
+  cr_assert_eq(train(&fixture_llama_8b, &loaded, dense_plan).seconds, before.seconds);
+}
+
+Test(train_step, software_of_its_time) {
+  fc_train_plan plan = dense_plan;
+  fc_train_step now = dense_step(plan);
+  plan.eager = FC_EAGER_FLASH2;
+  cr_assert_float_eq(dense_step(plan).attention_s / now.attention_s, FC_TRAIN_FLASH2, 1e-9);
+  fc_device old = *fixture_h100_profile.device;
+  old.peak_flop_per_s[FC_DTYPE_FP8] = 0;
+  fc_profile profile = fixture_h100_profile;
+  profile.device = &old;
+  cr_assert_float_eq(train(&fixture_llama_8b, &profile, plan).attention_s, now.attention_s,
+                     1e-9 * now.attention_s);
+  plan.eager = 0;
+  profile = fixture_h100_profile;
+  profile.step_host_s = 0.05;
+  double graph_s = train(&fixture_llama_8b, &profile, plan).seconds;
+  plan.launch = FC_LAUNCH_WHOLE;
+  cr_assert_float_eq(graph_s - train(&fixture_llama_8b, &profile, plan).seconds, 0.05, 1e-9);
+}

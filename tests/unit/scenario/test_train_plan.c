@@ -49,6 +49,8 @@ Test(train_plan_input, every_key) {
   cr_expect_eq(fc_train_plan_gemm(d->plan.gemm[1]), FC_DTYPE_FP8);
   cr_expect_eq(fc_train_plan_gemm("no such"), -1);
   cr_expect(d->plan.base.serial_data && d->plan.base.unfused_attention && d->plan.base.tensor_scales);
+  cr_expect(d->plan.base.moments == FC_MOMENTS_BF16 && d->plan.base.narrow_weights);
+  cr_expect(d->plan.base.async_tp && d->plan.base.dropout);
   cr_expect_eq(d->plan.base.launch, FC_LAUNCH_EAGER);
   cr_expect_eq(d->limits.days_s, 30 * 86400.0);
   cr_expect_eq(d->limits.cost_usd, 3e6);

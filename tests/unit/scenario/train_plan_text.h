@@ -12,7 +12,8 @@ static const char training_plan[] =
     "plan: {tp: [1, 2], pp: [1, 4], cp: [1], ep: [1, 8], virtual_stages: [2], micro_batch: [1, 2],\n"
     "       global_batch: [512, 1024], zero: [0, 1], schedule: [1f1b, dualpipev], recompute: [none, full],\n"
     "       gemm: [bf16, fp8], expert_imbalance: 1.1, overlap: 0.7, launch: eager, tensor_scales: true,\n"
-    "       bf16_dispatch: true, bf16_gradients: true, serial_data: true, unfused_attention: true}\n"
+    "       bf16_dispatch: true, bf16_gradients: true, serial_data: true, unfused_attention: true,\n"
+    "       moments: bf16, narrow_weights: true, async_tp: true, dropout: true}\n"
     "limits: {devices: 512, days: 30 d, cost: 3 M USD, memory: 90 %}\n"
     "failure: {mtbf: 50000 h, restart: 5 min, checkpoint: 20 min, checkpoint_write: 4 s}\n";
 

@@ -21,8 +21,8 @@ typedef enum {
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_SELECTIVE, FC_RECOMPUTE_FULL } fc_recompute;
 
 /** How kernels reach the device: captured in graphs; attention and router captured, experts not (Megatron's
- * partial graphs); one by one from the host. */
-typedef enum { FC_LAUNCH_GRAPH, FC_LAUNCH_PARTIAL, FC_LAUNCH_EAGER } fc_launch;
+ * partial graphs); one by one from the host; the whole step in one graph, optimizer included. */
+typedef enum { FC_LAUNCH_GRAPH, FC_LAUNCH_PARTIAL, FC_LAUNCH_EAGER, FC_LAUNCH_WHOLE } fc_launch;
 
 /** What a framework runs as a chain of element-wise kernels, where others have one kernel or none. */
 typedef enum {
@@ -31,8 +31,14 @@ typedef enum {
   FC_EAGER_ROPE = 4,  /* rotary embedding with a scale */
   FC_EAGER_SORT =
       8, /* dispatch by the library's all-to-all, rows sorted by expert after it and before combine */
-  FC_EAGER_LOSS = 16, /* softmax and loss copy the logits to FP32 */
+  FC_EAGER_LOSS = 16,   /* softmax and loss copy the logits to FP32 */
+  FC_EAGER_WHOLE = 32,  /* before sequence parallelism: norms of every token on every tensor-parallel rank */
+  FC_EAGER_FLASH2 = 64, /* FlashAttention-2's kernels, which know nothing of Hopper */
+  FC_EAGER_GLU = 128,   /* the gated activation's two halves are made and multiplied apart (memory) */
 } fc_eager;
+
+/** Adam's moments: BF16 where products take 8 bits, as DeepSeek-V3, else FP32; or as stated. */
+typedef enum { FC_MOMENTS_AS_PRODUCTS, FC_MOMENTS_FP32, FC_MOMENTS_BF16 } fc_moments;
 
 typedef struct fc_train_plan {
   int64_t devices;        /* = tp * pp * cp * dp */
@@ -53,8 +59,14 @@ typedef struct fc_train_plan {
   bool tensor_scales;     /* 8-bit operands carry one scale a tensor, not one a block */
   bool bf16_dispatch;     /* tokens travel to their experts in BF16 also where these compute in 8 bits */
   bool bf16_gradients;    /* reduced over data-parallel ranks in BF16, not FP32 */
-  bool serial_data;       /* the data-parallel exchange starts when the last backward has ended */
-  unsigned eager;         /* sum of fc_eager */
+  fc_moments moments;
+  bool narrow_weights;     /* 8-bit weights are the only copy that products use: no BF16 one beside */
+  bool async_tp;           /* products take the gathered sequence piece by piece */
+  bool dropout;            /* after attention and feed-forward; its masks are kept */
+  bool serial_data;        /* the data-parallel exchange starts when the last backward has ended */
+  bool alternate_products; /* selective recomputation keeps the output of attention and of every second
+                              product, as torchtitan's by operator does (memory, of dense models) */
+  unsigned eager;          /* sum of fc_eager */
 } fc_train_plan;
 
 typedef struct fc_serve_plan {

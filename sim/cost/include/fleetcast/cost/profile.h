@@ -123,6 +123,7 @@ typedef struct fc_profile {
   double contention;       /* in-situ over isolated time of dispatch and combine, >= 1 */
   double sustained; /* tensor-core kernels of a training step over the forms, >= 1: power pulls the clock down
                        when they run back to back; 0 counts as 1 */
+  double loaded; /* share of the time that tensor cores were busy in when that was measured; 0 counts as 1 */
   double comm_compute_units;     /* compute units reserved for communication while it overlaps */
   double power_compute_fraction; /* share of (tdp - idle) drawn at full compute rate */
   double power_memory_fraction;  /* share of (tdp - idle) drawn at full memory bandwidth */

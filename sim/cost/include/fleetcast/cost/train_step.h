@@ -89,24 +89,53 @@ fc_status fc_cost_train_kinds(fc_train_kinds *out, const fc_model *model, const 
  * bound by memory hardly varies */
 #define FC_TRAIN_DEVICE_SD     0.015
 
+/** A step of NCCL's ring within a scale-up domain and between two.  Its gathers and scatters know no other
+ * algorithm (all-reduces have trees).
+ *  @source NVIDIA/nccl 2.19, src/graph/tuning.cc: hwLat of the ring's Simple protocol, NVLink 3.4 us, network
+ * 14 us; ranks - boxes steps of the one, boxes - 1 of the other */
+#define FC_TRAIN_RING_IN_S     3.4e-6
+#define FC_TRAIN_RING_NET_S    14e-6
+/** Parameters of a bucket of gradients, and as many for each data-parallel rank if that is more.
+ *  @source Megatron-LM, core/distributed/distributed_data_parallel.py: max(40 M, 1 M x ranks) */
+#define FC_TRAIN_BUCKET        40e6
+#define FC_TRAIN_BUCKET_RANK   1e6
+
+/** Attention of FlashAttention-2 over that of the profile on Hopper and later.
+ *  @source arXiv:2407.08608: FlashAttention-2 reaches 35 % of the H100's peak, FlashAttention-3 is 1.5 to 2.0
+ * times as fast forward and 1.5 to 1.75 backward; the profile's forward kernel reaches 56 % */
+#define FC_TRAIN_FLASH2        1.6
+
 /** How much longer the slowest of so many devices computes than the mean one, expected, as a share; 0 for
  * one. */
 double fc_train_slowest(double devices);
 
-/** Memory of the fullest device. */
+/** Memory of one device at its peak; all but the last two sum to `total_bytes`. */
 typedef struct fc_train_memory {
   double weight_bytes;     /* compute copies: BF16, and FP8 when the linear layers run in it */
-  double gradient_bytes;   /* FP32 accumulation */
+  double gradient_bytes;   /* FP32 or BF16 accumulation */
   double optimizer_bytes;  /* FP32 master and two moments */
   double activation_bytes; /* of all micro-batches in flight */
-  double buffer_bytes;     /* communication */
+  double buffer_bytes;     /* communication; attention's score buffer */
   double fragment_bytes;   /* lost between allocations */
-  double other_bytes;      /* logits, context */
+  double other_bytes;      /* what comes and goes, at its most: a layer's backward, the logits or the update's
+                              copies beyond activations and buffers; context */
   double total_bytes;
+  double moment_bytes; /* of optimizer_bytes what the first update brings: before it they are not there */
+  double update_bytes; /* while the optimizer runs, with activations gone: FP32 copies of BF16 gradients,
+                          casts of the master to be written in 8 bits.  @source Megatron-LM d98e8a64,
+                          distrib_optimizer.py; Transformer Engine 2.9, cast_master_weights_to_fp8 */
 } fc_train_memory;
 
-/** @pre fc_train_plan_check is FC_OK */
+typedef enum { FC_TRAIN_FIRST, FC_TRAIN_INNER, FC_TRAIN_LAST } fc_train_place;
+
+/** Of the fullest device.  @pre fc_train_plan_check is FC_OK */
 void fc_cost_train_memory(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan);
+
+/** Of a device with the first, the second (where most inner stages hold less) or the last pipeline stage;
+ *  without a pipeline of any.  @pre as fc_cost_train_memory  @return false: there is no such device, `out` is
+ * zero */
+bool fc_cost_train_memory_at(fc_train_memory *out, const fc_model *model, const fc_train_plan *plan,
+                             fc_train_place place);
 
 /** Bytes that the device has left, negative: short of so many. */
 double fc_train_memory_spare(const fc_train_memory *memory, const fc_device *device);
@@ -117,7 +146,8 @@ double fc_train_memory_spare(const fc_train_memory *memory, const fc_device *dev
 #define FC_TRAIN_RESERVED_BYTES     1e9
 /** Share of the activations lost between allocations of a caching allocator.
  *  @source assumption: expandable segments leave a few per cent; ZeRO (arXiv:1910.02054, section 6.3) saw up
- * to 30 % of memory unusable without care */
+ * to 30 % of memory unusable without care.  Eleven published pairs of peaks (Megatron-Bridge 067f987d,
+ * examples/model_verification_cards): 2.4 to 21 % more reserved than allocated, 3.4 % in the median */
 #define FC_TRAIN_FRAGMENTED         0.03
 
 /** Composition error: of ln(step), beside the kernels' own.  Root mean square over the 43 runs of MLPerf v5.0

@@ -24,13 +24,17 @@ typedef struct fc_train_ramp {
   int64_t global_batch;
 } fc_train_ramp;
 
-/** Generation within reinforcement learning, on the run's own devices between the updates. */
+/** Generation within reinforcement learning: on the run's own devices between the updates, or on some of them
+ *  while the others train. */
 typedef struct fc_train_rollouts {
   double tokens; /* generated in the phase */
   fc_request_shape shape;
   fc_slo slo;
   fc_deployment deployment;
-  double wait; /* time of a batch over that of its mean: the longest answer ends it; >= 1 */
+  double wait;      /* time of a batch over that of its mean: the longest answer ends it; >= 1 */
+  int64_t devices;  /* of the run's, that generate only; 0: all, between the updates */
+  int64_t lag;      /* updates that the generating weights may be behind; with `devices` */
+  double publish_s; /* new weights to them; 0: every device its share through its port */
 } fc_train_rollouts;
 
 typedef struct fc_train_phase {
