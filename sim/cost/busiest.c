@@ -9,14 +9,6 @@
 #include <fleetcast/base/lanes.h>
 #include <fleetcast/base/straight.h>
 
-FC_STRAIGHT double larger(double a, double b) { /* without a call */
-  return a > b ? a : b;
-}
-
-FC_STRAIGHT double smaller(double a, double b) {
-  return a < b ? a : b;
-}
-
 /* --- the law that loads are drawn from --- */
 
 /* A density ~ x^-skew on [low, high]: its quantile is (a u + b)^power, or low e^(a u) where skew is 1. */
@@ -65,7 +57,7 @@ static double share_above(const law *l, double x) {
   if (!(x < l->high)) return 0;
   double u =
       is_harmonic(l->skew) ? fc_straight_ln(x / l->low) / l->a : (power_of(x, 1 - l->skew) - l->b) / l->a;
-  return smaller(larger(1 - u, 0), 1);
+  return fc_straight_smaller(fc_straight_larger(1 - u, 0), 1);
 }
 
 /* --- sums over all quantiles ---
@@ -249,8 +241,8 @@ static double largest_of(double n) {
 /* --- the busiest rank --- */
 
 static void balanced(double *rows, double *hit, double choices, double ep, double held) {
-  *rows = larger(choices / ep, 1);
-  *hit = smaller(held, *rows);
+  *rows = fc_straight_larger(choices / ep, 1);
+  *hit = fc_straight_smaller(held, *rows);
 }
 
 /* Two estimates of the mean over draws, the larger one: the most popular expert with average company (heavy
@@ -260,9 +252,9 @@ static void balanced(double *rows, double *hit, double choices, double ep, doubl
 void fc_moe_busiest(double *rows, double *experts_hit, double tokens, double topk, double experts, double ep,
                     double skew) {
   enum { EXPERTS_MAX = 1 << 16 };
-  experts = smaller(larger(floor(experts), 1), EXPERTS_MAX);
-  ep = larger(ep, 1);
-  double held = larger(experts / ep, 1), choices = tokens * topk;
+  experts = fc_straight_smaller(fc_straight_larger(floor(experts), 1), EXPERTS_MAX);
+  ep = fc_straight_larger(ep, 1);
+  double held = fc_straight_larger(experts / ep, 1), choices = tokens * topk;
   bool many = choices > experts;
   double low = many ? 1 : 0.01, high = many ? 0.8 * tokens : 2;
   if (!(skew > 0) || !(high > low)) {
@@ -272,15 +264,18 @@ void fc_moe_busiest(double *rows, double *experts_hit, double tokens, double top
   const moments *m = moments_of(experts, skew, low, high);
   double scale = choices / m->sum, mean = choices / experts, top = m->top * scale;
   double others = experts > 1 ? (choices - top) / (experts - 1) : 0;
-  double variance = larger(m->squares * scale * scale - experts * mean * mean, 0) / larger(experts - 1, 1);
-  double drawn = held * (1 - (held - 1) / larger(experts - 1, 1)); /* without putting back */
+  double variance = fc_straight_larger(m->squares * scale * scale - experts * mean * mean, 0) /
+                    fc_straight_larger(experts - 1, 1);
+  double drawn = held * (1 - (held - 1) / fc_straight_larger(experts - 1, 1)); /* without putting back */
   double by_top = top + (held - 1) * others,
-         by_sum = held * mean + largest_of(ep) * sqrt(variance * larger(drawn, 0));
-  *rows = smaller(larger(larger(by_top, by_sum), larger(choices / ep, 1)), choices);
+         by_sum = held * mean + largest_of(ep) * sqrt(variance * fc_straight_larger(drawn, 0));
+  *rows = fc_straight_smaller(
+      fc_straight_larger(fc_straight_larger(by_top, by_sum), fc_straight_larger(choices / ep, 1)), choices);
   /* an expert whose load rounds to 0 gets none; where loads are higher, fewer miss out */
   double missed = 1 - share_above(&m->law, 0.5 / scale);
   *experts_hit = held * (1 - (missed > 0 ? power_of(missed, *rows * ep / choices) : 0));
-  *experts_hit = smaller(larger(*experts_hit, 1), smaller(held, larger(*rows, 1)));
+  *experts_hit = fc_straight_smaller(fc_straight_larger(*experts_hit, 1),
+                                     fc_straight_smaller(held, fc_straight_larger(*rows, 1)));
 }
 
 void fc_moe_popularity(double *share, int experts, double tokens, double topk, double skew) {

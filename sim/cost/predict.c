@@ -8,19 +8,11 @@
 
 #include "meter.h"
 
-FC_STRAIGHT double larger(double a, double b) { /* without a call; b where a is NaN */
-  return a > b ? a : b;
-}
-
-FC_STRAIGHT double smaller(double a, double b) {
-  return a < b ? a : b;
-}
-
 /* --- the roofline of one call --- */
 
 static double link_floor_s(const fc_predictor *p, const fc_geometry *g, bool reduced) {
   double least = reduced ? 0.5 : 1; /* as in operator.c: switches may reduce in flight */
-  return larger(least * g->wire_in * p->per_scaleup_s, least * g->wire_net * p->per_scaleout_s);
+  return fc_straight_larger(least * g->wire_in * p->per_scaleup_s, least * g->wire_net * p->per_scaleout_s);
 }
 
 /* Repeated calls may find all their bytes in the last cache: only what does not fit it must come from memory.
@@ -34,7 +26,7 @@ static double floor_s(const fc_predictor *p, const fc_op *op, const fc_geometry 
   double least = p->fit->form == FC_FORM_MOE ? 2.0 / 3 : 1;
   double memory = least * g->bytes > p->device->l2_bytes ? g->bytes * p->per_byte_s : 0;
   double compute = g->flop * p->per_flop_s * (g->all_units / g->units);
-  return least * larger(memory, compute);
+  return least * fc_straight_larger(memory, compute);
 }
 
 /* --- half the work, for the law that twice the work never takes less --- */
@@ -64,7 +56,7 @@ static bool halve(fc_op *op) {
     if (op->tokens < 2) return false;
     op->tokens /= 2;
     op->m /= 2;
-    op->groups = smaller(op->groups, larger(op->m, 1));
+    op->groups = fc_straight_smaller(op->groups, fc_straight_larger(op->m, 1));
     return true;
   case FC_OP_ATTENTION_P:
   case FC_OP_MLA_P:
@@ -170,8 +162,8 @@ static double beyond(double value, double low, double high) {
 }
 
 static double outside_by(const fc_predictor *p, const fc_geometry *g) {
-  return larger(beyond(g->flop, p->fit->min_flop, p->fit->max_flop),
-                beyond(g->bytes, p->fit->min_bytes, p->fit->max_bytes));
+  return fc_straight_larger(beyond(g->flop, p->fit->min_flop, p->fit->max_flop),
+                            beyond(g->bytes, p->fit->min_bytes, p->fit->max_bytes));
 }
 
 /* Half width of the 90 % interval of ln(time). */
@@ -180,7 +172,7 @@ static double half_width(const fc_predictor *p, const answers *a, size_t i, doub
   const fc_local *local = fit->local;
   double own, extra = FC_RANGE_WIDENING * outside;
   if (local) {
-    own = (double)local->scale * larger(a->local[i].scatter, (double)local->floor);
+    own = (double)local->scale * fc_straight_larger(a->local[i].scatter, (double)local->floor);
     double usual = (double)local->support, support = a->local[i].support,
            near = support < usual ? support / usual : 1;
     double open = ((double)(local->smooth * local->smooth) + (double)(local->rough * local->rough) +
@@ -281,7 +273,7 @@ static void most_of(fc_predictor *p) {
 
 /* Whether half the work, which takes form_s by its form, is below the whole, whatever its correction is. */
 static bool is_less(const fc_predictor *p, const fc_form_answer *half, double form_s, double seconds) {
-  double most = smaller(p->most, p->most_factor[fc_form_largest(half->share)]);
+  double most = fc_straight_smaller(p->most, p->most_factor[fc_form_largest(half->share)]);
   return !(half->seconds * most > seconds &&
            half->seconds * p->most_step[step_bin(form_s, half->seconds)] > form_s);
 }
@@ -323,7 +315,8 @@ static void never_less(double seconds[MANY], const fc_predictor *p, const answer
   double factor[MANY] = {0};
   for (size_t i = 0; i < some; i++) factor[i] = -half_width(p, &a, i, outside_by(p, &a.g[i]));
   exp_all(factor, some);
-  for (size_t i = 0; i < some; i++) seconds[of[i]] = larger(a.seconds[i] * factor[i], seconds[of[i]]);
+  for (size_t i = 0; i < some; i++)
+    seconds[of[i]] = fc_straight_larger(a.seconds[i] * factor[i], seconds[of[i]]);
 }
 
 static bool is_sound(const answers *a, size_t i) {
@@ -348,7 +341,7 @@ static void predict_some(fc_prediction *out, const fc_predictor *p, const fc_op 
     to->clamped = seconds[i] < floor;
     to->outside = outside[i] > 0;
     to->seconds = to->clamped ? floor : seconds[i];
-    to->low_s = larger(to->seconds / factor[i], smaller(floor, to->seconds));
+    to->low_s = fc_straight_larger(to->seconds / factor[i], fc_straight_smaller(floor, to->seconds));
     to->high_s = to->seconds * factor[i];
     if (!(is_sound(&a, i) && isfinite(to->high_s))) to->seconds = (double)NAN;
   }

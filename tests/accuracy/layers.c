@@ -48,7 +48,7 @@ static void keep_line(measured *out, char *line) {
   double us = strtod(field[LATENCY_COLUMN], NULL);
   if (!(us > 0)) return;
   keep_pair(out, field[0], field[1]);
-  for (int k = 0; k < FC_CHAIN_COUNT; k++)
+  for (fc_chain_kind k = 0; k < FC_CHAIN_COUNT; k++)
     if (strcmp(field[0], fc_chain_text(k)) == 0)
       *(strcmp(field[1], "parts") == 0 ? &out->parts_us[k] : &out->whole_us[k]) = us;
 }
@@ -119,7 +119,7 @@ static bool one_device(misses *out, const char *results, const char *scenarios, 
   (void)snprintf(path, sizeof path, "%s/%s", results, name);
   const fc_profile *profile = shipped_profile_beside(path, gpu ? name : "intel-xeon-2t", scenarios);
   if (!profile) return false;
-  for (int k = 0; k < FC_CHAIN_COUNT; k++) {
+  for (fc_chain_kind k = 0; k < FC_CHAIN_COUNT; k++) {
     if (!(m.whole_us[k] > 0)) continue;
     double us = layer_us(profile, &m, gpu ? FC_SCALE_GPU : FC_SCALE_CPU, k), error = us / m.whole_us[k] - 1;
     printf("| %s | %s | %.0f | %.0f | %.0f | %+.1f %% |\n", name, strchr(fc_chain_text(k), '_') + 1,

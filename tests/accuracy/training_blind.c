@@ -79,50 +79,10 @@ static int split(char *line, char *field[COLUMNS]) {
 
 /* --- what rows refer to --- */
 
-/* @source config.json of Qwen/Qwen3-30B-A3B */
-static const fc_model qwen3_30b = {
-    .name = "qwen3-30b-a3b",
-    .layers = 48,
-    .hidden = 2048,
-    .vocab = 151936,
-    .attention = {.kind = FC_ATTENTION_GQA, .heads = 32, .kv_heads = 4, .head_dim = 128},
-    .moe = {.experts = 128, .active = 8, .inter = 768},
-    .weights = FC_DTYPE_BF16,
-};
-
-/* Each file loaded once. */
-static const fc_model *shipped_once(const char *scenarios, const char *name) {
-  static struct {
-    char name[32];
-    const fc_model *model;
-  } known[16];
-  size_t i = 0;
-  while (known[i].name[0] && strcmp(known[i].name, name) != 0) i++;
-  if (!known[i].name[0] && i < sizeof known / sizeof *known - 1) {
-    (void)snprintf(known[i].name, sizeof known[i].name, "%s", name);
-    known[i].model = shipped_model(scenarios, name);
-  }
-  return known[i].model;
-}
-
-static const fc_profile *profile_named(const char *scenarios, const char *name) {
-  static struct {
-    char name[16];
-    const fc_profile *profile;
-  } known[16];
-  size_t i = 0;
-  while (known[i].name[0] && strcmp(known[i].name, name) != 0) i++;
-  if (!known[i].name[0] && i < sizeof known / sizeof *known - 1) {
-    (void)snprintf(known[i].name, sizeof known[i].name, "%s", name);
-    known[i].profile = shipped_profile(scenarios, name);
-  }
-  return known[i].profile;
-}
-
 /* "gpt LAYERS HIDDEN HEADS VOCABULARY", or a shipped model's name. */
 static bool model_of(fc_model *out, const char *name, const char *scenarios) {
   if (strncmp(name, "gpt ", 4) != 0) {
-    const fc_model *model = strcmp(name, qwen3_30b.name) == 0 ? &qwen3_30b : shipped_once(scenarios, name);
+    const fc_model *model = shipped_model(scenarios, name);
     if (model) *out = *model;
     return model != NULL;
   }
@@ -225,7 +185,7 @@ static void score(const char *group, double error) {
 static bool compose(char **c, const char *scenarios) {
   fc_model model;
   fc_train_plan plan;
-  const fc_profile *profile = profile_named(scenarios, c[DEVICE]);
+  const fc_profile *profile = shipped_profile(scenarios, c[DEVICE]);
   if (!profile || n_rows == ROWS_MAX || !model_of(&model, c[MODEL], scenarios) || !plan_of(&plan, &model, c))
     return false;
   blind_row *row = &rows[n_rows];

@@ -38,36 +38,6 @@ static training_row *fresh(training_rows *out) {
   return row;
 }
 
-/* --- what rows refer to, each file loaded once --- */
-
-static const fc_model *model_named(const char *scenarios, const char *name) {
-  static struct {
-    const char *name;
-    const fc_model *model;
-  } known[16];
-  size_t i = 0;
-  while (known[i].name && strcmp(known[i].name, name) != 0) i++;
-  if (!known[i].name && i < sizeof known / sizeof *known - 1) {
-    known[i].name = name;
-    known[i].model = shipped_model(scenarios, name);
-  }
-  return known[i].model;
-}
-
-static const fc_profile *profile_named(const char *scenarios, const char *name) {
-  static struct {
-    const char *name;
-    const fc_profile *profile;
-  } known[8];
-  size_t i = 0;
-  while (known[i].name && strcmp(known[i].name, name) != 0) i++;
-  if (!known[i].name && i < sizeof known / sizeof *known - 1) {
-    known[i].name = name;
-    known[i].profile = shipped_profile(scenarios, name);
-  }
-  return known[i].profile;
-}
-
 /* --- MLPerf Training v5.0 --- */
 
 /* Plan: the submissions' own columns; chunks and format of mlcommons/training_results_v5.0, NVIDIA,
@@ -82,7 +52,7 @@ static bool read_mlperf(training_rows *out, const char *data, const fc_model *mo
     if (split(line, c) < 15) continue;
     training_row *row = fresh(out);
     bool h100 = strcmp(c[1], "H100") == 0;
-    const fc_profile *profile = profile_named(scenarios, h100 ? "h100" : "gb200");
+    const fc_profile *profile = shipped_profile(scenarios, h100 ? "h100" : "gb200");
     ok = row && profile;
     if (!ok) break;
     row->group = h100 ? "MLPerf 405B, 512 H100" : "MLPerf 405B, 512 GB200";
@@ -117,7 +87,7 @@ static bool read_mlperf(training_rows *out, const char *data, const fc_model *mo
  * (moe_a2a_overlap False), balanced routing forced, BF16 gradient reduction, dispatch in BF16 */
 typedef struct {
   const char *name;    /* of the table */
-  const char *shipped; /* NULL: below */
+  const char *shipped; /* model */
   const char *group;
   struct {
     fc_launch launch;
@@ -150,7 +120,7 @@ static const recipe recipes[] = {
      {FC_LAUNCH_PARTIAL, FC_RECOMPUTE_NONE},
      0},
     {"Qwen3_30B_a3B",
-     NULL,
+     "qwen3-30b-a3b",
      "Bridge Qwen3",
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
@@ -173,17 +143,6 @@ static const recipe recipes[] = {
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
      {FC_LAUNCH_EAGER, FC_RECOMPUTE_NONE},
      0},
-};
-
-/* @source config.json of Qwen/Qwen3-30B-A3B */
-static const fc_model qwen3_30b = {
-    .name = "qwen3-30b-a3b",
-    .layers = 48,
-    .hidden = 2048,
-    .vocab = 151936,
-    .attention = {.kind = FC_ATTENTION_GQA, .heads = 32, .kv_heads = 4, .head_dim = 128},
-    .moe = {.experts = 128, .active = 8, .inter = 768},
-    .weights = FC_DTYPE_BF16,
 };
 
 static const recipe *recipe_of(const char *name) {
@@ -232,8 +191,8 @@ static bool bridge_row(training_rows *out, char **c, const char *scenarios) {
   }
   bool gb200 = strstr(c[3], "GB200") != NULL;
   training_row *row = fresh(out);
-  const fc_model *model = r->shipped ? model_named(scenarios, r->shipped) : &qwen3_30b;
-  const fc_profile *profile = profile_named(scenarios, gb200 ? "gb200" : "gb300");
+  const fc_model *model = shipped_model(scenarios, r->shipped);
+  const fc_profile *profile = shipped_profile(scenarios, gb200 ? "gb200" : "gb300");
   if (!row || !model || !profile) return false;
   row->model = *model;
   row->profile = profile;
@@ -297,7 +256,7 @@ static void gpt_row(training_row *row, char **c) {
 }
 
 static bool read_vtrain(training_rows *out, const char *data, const char *scenarios) {
-  const fc_profile *profile = profile_named(scenarios, "a100");
+  const fc_profile *profile = shipped_profile(scenarios, "a100");
   FILE *f = open_table(data, "dense_a100_steps.csv");
   if (!f || !profile) {
     if (f) (void)fclose(f);
@@ -323,7 +282,7 @@ static bool read_vtrain(training_rows *out, const char *data, const char *scenar
 bool training_read(training_rows *out, const char *data, const char *scenarios) {
   out->n = 0;
   out->left_out = 0;
-  const fc_model *model = model_named(scenarios, "llama-3.1-405b");
+  const fc_model *model = shipped_model(scenarios, "llama-3.1-405b");
   return model && read_mlperf(out, data, model, scenarios) && read_bridge(out, data, scenarios) &&
          read_vtrain(out, data, scenarios);
 }

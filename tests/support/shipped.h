@@ -6,7 +6,7 @@
 #include <fleetcast/cost/profile.h>
 
 /** Shipped input files by name, from `dir` (the folder scenarios/); NULL when absent or invalid, which is
- * told on stderr.  What is loaded lives until shipped_free. */
+ * told on stderr.  Each is loaded once and lives until shipped_free. */
 const fc_model *shipped_model(const char *dir, const char *name);
 const fc_profile *shipped_profile(const char *dir, const char *name);
 /** The same from a folder that is not all of it: devices may lie in `beside` (nullable). */

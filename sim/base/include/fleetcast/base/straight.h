@@ -33,6 +33,15 @@ FC_STRAIGHT double fc_straight_round(double x) {
   return x + unit_bit - unit_bit;
 }
 
+/** fmax and fmin without a call; b where a is NaN. */
+FC_STRAIGHT double fc_straight_larger(double a, double b) {
+  return a > b ? a : b;
+}
+
+FC_STRAIGHT double fc_straight_smaller(double a, double b) {
+  return a < b ? a : b;
+}
+
 /** ceil(x - 1e-9), x >= 0: forgives the rounding of a reciprocal. */
 FC_STRAIGHT double fc_straight_up(double x) {
   return fc_straight_round(x + (0.5 - 1e-9));
