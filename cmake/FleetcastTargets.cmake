@@ -76,6 +76,7 @@ function(fc_test name)
            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${arg_LABEL}.${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77
+    ENVIRONMENT "OMP_WAIT_POLICY=passive" # tests run side by side: threads that spin while they wait slow each other down
     FAIL_REGULAR_EXPRESSION
     "SUMMARY: (Address|Leak|Thread|UndefinedBehavior)Sanitizer;runtime error:")
 endfunction()
