@@ -92,7 +92,9 @@ static bool resolve(fc_row_family *f, const fc_predictors *p) {
   if (!f->fit) return false;
   for (int close = EXACT; close <= ANY_DTYPE && f->n == 0; close++) {
     f->n = choose(f->fit, p, f, (closeness)close, true);
-    if (f->n == 0) f->n = choose(f->fit, p, f, (closeness)close, false);
+    if (f->n > 0) continue;
+    f->n = choose(f->fit, p, f, (closeness)close, false);
+    f->others = f->n > 0 && f->text[FC_MEASURE_impl].length > 0;
   }
   const fc_predictor **less = realloc((void *)f->fit, (f->n + 1) * sizeof(const fc_predictor *));
   if (less) f->fit = less;

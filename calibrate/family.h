@@ -33,7 +33,8 @@ typedef struct fc_row_family {
   bool known; /* fault tells else */
   fc_measured measured;
   fc_fault fault;
-  size_t n; /* fits that answer, 0: none; the fastest counts */
+  size_t n;    /* fits that answer, 0: none; the fastest counts */
+  bool others; /* they are of other implementations than the rows name */
   const fc_predictor **fit;
   fc_tally tally;
   size_t unmodelled, first_line; /* rows since the last merge, and the first one's line */

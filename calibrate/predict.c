@@ -35,7 +35,7 @@ typedef struct {
   size_t taken, merged; /* parts */
   size_t line;          /* of the part that is merged next */
   fc_status status;     /* the first that is not FC_OK ends all */
-  size_t rows, unmodelled, malformed;
+  size_t rows, others, unmodelled, malformed;
   size_t n_families, family_room;
   fc_scored *family;
 } job;
@@ -70,7 +70,7 @@ typedef struct {
   queue **queue; /* by family; NULL: none yet */
   char *out;
   size_t used, room;
-  size_t rows, unmodelled, malformed, lines;
+  size_t rows, others, unmodelled, malformed, lines;
   fc_diags d; /* lines counted from the part's first */
 } worker;
 
@@ -228,6 +228,7 @@ static bool put_record(worker *w, const record *r) {
     no_model(w, f, r->line);
     return put_row(w, r, NULL);
   }
+  w->others += f->others;
   return tally(&f->tally, &r->p, r->measured_us) && put_row(w, r, &r->p);
 }
 
@@ -365,10 +366,11 @@ static bool merge(job *j, worker *w) {
     if (f->tally.points > 0 || f->unmodelled > 0) ok = merge_family(j, f);
   }
   j->rows += w->rows;
+  j->others += w->others;
   j->unmodelled += w->unmodelled;
   j->malformed += w->malformed;
   j->line += w->lines;
-  w->used = w->rows = w->unmodelled = w->malformed = w->lines = 0;
+  w->used = w->rows = w->others = w->unmodelled = w->malformed = w->lines = 0;
   fc_diags_init(&w->d);
   return ok;
 }
@@ -516,6 +518,7 @@ fc_status fc_predict_file(fc_scores *out, const fc_profile *profile, const char 
   size_t threads = threads_of(options, length);
   status = run(&j, threads);
   out->rows = j.rows;
+  out->others = j.others;
   out->unmodelled = j.unmodelled;
   out->malformed = j.malformed;
   if (!status) status = finish(out, &j, threads > 1);

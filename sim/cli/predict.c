@@ -113,6 +113,9 @@ static int show(const fc_scores *scores, const settings *s) {
   if (s->quiet) return code;
   (void)fprintf(stderr, "fleetcast: %zu rows in %.2f s, %.0f rows/s", scores->rows, scores->seconds,
                 scores->seconds > 0 ? (double)scores->rows / scores->seconds : 0);
+  if (scores->others)
+    (void)fprintf(stderr, "; %zu name an implementation that the profile lacks: the fastest it has answers",
+                  scores->others);
   if (scores->unmodelled) (void)fprintf(stderr, "; %zu not modelled", scores->unmodelled);
   if (scores->malformed) (void)fprintf(stderr, "; %zu malformed", scores->malformed);
   (void)fputc('\n', stderr);

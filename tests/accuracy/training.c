@@ -12,6 +12,7 @@
 
 #include <fleetcast/cost/train_step.h>
 
+#include "error_quantile.h"
 #include "shipped.h"
 #include "training_memory.h"
 #include "training_rows.h"
@@ -66,25 +67,6 @@ static void score(const training_row *row, double error) {
   if (!bridge && !is(row, "MLPerf")) add("vTrain A100, all rows", 0.10, error);
 }
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* Quantile of the absolute errors, or of the signed ones. */
-static double quantile(const group *g, double q, bool absolute) {
-  static double sorted[TRAINING_ROWS_MAX];
-  for (size_t i = 0; i < g->n; i++) {
-    double e = expm1(g->error[i]);
-    sorted[i] = absolute ? fabs(e) : e;
-  }
-  qsort(sorted, g->n, sizeof *sorted, by_value);
-  double at = q * (double)(g->n - 1);
-  size_t low = (size_t)at;
-  double high = sorted[low + 1 < g->n ? low + 1 : low];
-  return sorted[low] + (at - (double)low) * (high - sorted[low]);
-}
-
 static double compose(const training_row *row) {
   fc_train_step s;
   char why[256] = "";
@@ -100,8 +82,10 @@ static void print_groups(void) {
                "|---|---|---|---|---|\n");
   for (size_t i = 0; i < scored.n; i++) {
     const group *g = &scored.of[i];
-    (void)printf("| %s | %zu | %.1f %% | %.1f %% | %.3f |\n", g->name, g->n, 100 * quantile(g, 0.5, true),
-                 100 * quantile(g, 0.9, true), 1 + quantile(g, 0.5, false));
+    (void)printf("| %s | %zu | %.1f %% | %.1f %% | %.3f |\n", g->name, g->n,
+                 100 * error_quantile(g->error, g->n, 0.5, true),
+                 100 * error_quantile(g->error, g->n, 0.9, true),
+                 1 + error_quantile(g->error, g->n, 0.5, false));
   }
 }
 
@@ -184,7 +168,8 @@ static bool write_expected(const char *path) {
   if (!f) return false;
   (void)fprintf(f, "group;median_error\n");
   for (size_t i = 0; i < scored.n; i++)
-    (void)fprintf(f, "%s;%.4f\n", scored.of[i].name, quantile(&scored.of[i], 0.5, true));
+    (void)fprintf(f, "%s;%.4f\n", scored.of[i].name,
+                  error_quantile(scored.of[i].error, scored.of[i].n, 0.5, true));
   return fclose(f) == 0;
 }
 
@@ -194,7 +179,8 @@ static bool gate(void) {
   if (!good) (void)printf("other groups than expected: --update\n");
   for (size_t i = 0; i < scored.n; i++) {
     const group *g = &scored.of[i];
-    double median = quantile(g, 0.5, true), was = group_named(&expected, g->name, 0)->bound;
+    double median = error_quantile(g->error, g->n, 0.5, true),
+           was = group_named(&expected, g->name, 0)->bound;
     if (!(median <= was + 0.005)) {
       (void)printf("worse: %s: median error %.1f %%, was %.1f %%\n", g->name, 100 * median, 100 * was);
       good = false;

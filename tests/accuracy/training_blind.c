@@ -12,6 +12,7 @@
 
 #include <fleetcast/cost/train_step.h>
 
+#include "error_quantile.h"
 #include "shipped.h"
 
 enum { COLUMNS = 25, LINE_MAX_ = 1024, ROWS_MAX = 256, GROUPS_MAX = 32 };
@@ -219,25 +220,6 @@ static bool read_rows(const char *path, const char *scenarios) {
 
 /* --- telling --- */
 
-static int by_value(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* Quantile of the absolute errors, or of the signed ones. */
-static double quantile(const blind_group *g, double q, bool absolute) {
-  static double sorted[ROWS_MAX];
-  for (size_t i = 0; i < g->n; i++) {
-    double e = expm1(g->error[i]);
-    sorted[i] = absolute ? fabs(e) : e;
-  }
-  qsort(sorted, g->n, sizeof *sorted, by_value);
-  double at = q * (double)(g->n - 1);
-  size_t low = (size_t)at;
-  double high = sorted[low + 1 < g->n ? low + 1 : low];
-  return sorted[low] + (at - (double)low) * (high - sorted[low]);
-}
-
 static void print_groups(void) {
   (void)printf("| published steps | rows | median error, blind | now | 90 %% within | median of composed / "
                "published |\n"
@@ -245,7 +227,9 @@ static void print_groups(void) {
   for (size_t i = 0; i < n_groups; i++) {
     const blind_group *g = &groups[i];
     (void)printf("| %s | %zu | %.1f %% | %.1f %% | %.1f %% | %.3f |\n", g->name, g->n, 100 * g->before,
-                 100 * quantile(g, 0.5, true), 100 * quantile(g, 0.9, true), 1 + quantile(g, 0.5, false));
+                 100 * error_quantile(g->error, g->n, 0.5, true),
+                 100 * error_quantile(g->error, g->n, 0.9, true),
+                 1 + error_quantile(g->error, g->n, 0.5, false));
   }
 }
 
@@ -284,7 +268,8 @@ static bool write_expected(const char *path) {
   if (!f) return false;
   (void)fprintf(f, "group;median_error_blind;median_error\n");
   for (size_t i = 0; i < n_groups; i++)
-    (void)fprintf(f, "%s;%.4f;%.4f\n", groups[i].name, groups[i].before, quantile(&groups[i], 0.5, true));
+    (void)fprintf(f, "%s;%.4f;%.4f\n", groups[i].name, groups[i].before,
+                  error_quantile(groups[i].error, groups[i].n, 0.5, true));
   return fclose(f) == 0;
 }
 
@@ -292,7 +277,7 @@ static bool write_expected(const char *path) {
 static bool gate(void) {
   bool good = true;
   for (size_t i = 0; i < n_groups; i++) {
-    double median = quantile(&groups[i], 0.5, true);
+    double median = error_quantile(groups[i].error, groups[i].n, 0.5, true);
     if (median <= groups[i].was + 0.005) continue;
     (void)printf("worse: %s: median error %.1f %%, was %.1f %%\n", groups[i].name, 100 * median,
                  100 * groups[i].was);

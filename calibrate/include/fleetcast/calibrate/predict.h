@@ -28,9 +28,9 @@ typedef struct fc_scores {
   size_t n;        /* families, then kernels */
   fc_score *score; /* by kernel, format, implementation */
   size_t n_kernels;
-  fc_score *kernel; /* by kernel */
-  size_t rows, unmodelled, malformed;
-  double seconds; /* spent */
+  fc_score *kernel;                           /* by kernel */
+  size_t rows, others, unmodelled, malformed; /* others: name an implementation that the profile lacks */
+  double seconds;                             /* spent */
   void *texts;
 } fc_scores;
 
